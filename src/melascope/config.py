@@ -1,0 +1,157 @@
+"""What may stand in a recipe, and what does a misspelt key mean?"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from melascope.errors import RecipeError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown keys; `validated` names the nearest known one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelRecipe(Strict):
+    """Which network."""
+
+    backbone: str = "efficientnet_b0"  # a row of BACKBONES, else any timm name
+    pretrained: bool = False  # ImageNet weights by timm name; needs a network once
+    init: str = ""  # a safetensors file to start from
+    dropout: float = Field(0.2, ge=0, lt=1)
+    drop_path: float = Field(0.0, ge=0, lt=1)
+
+
+class InputRecipe(Strict):
+    """What the network sees: the whole image, stretched to width × height pixels."""
+
+    width: int = Field(224, ge=32, le=2048)
+    height: int = Field(224, ge=32, le=2048)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+class LossRecipe(Strict):
+    """What is minimised: a row of `models.losses.LOSSES`."""
+
+    name: str = "weighted_cross_entropy"
+    melanoma_factor: float = Field(1.0, gt=0)  # multiplies melanoma's class weight
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+
+
+class AugmentRecipe(Strict):
+    """How training images vary, drawn anew for every image of every epoch."""
+
+    flip: bool = True
+    rotate_degrees: float = Field(20.0, ge=0, le=180)
+    scale: float = Field(0.1, ge=0, lt=1)
+    brightness: float = Field(0.1, ge=0, lt=1)
+    contrast: float = Field(0.1, ge=0, lt=1)
+    saturation: float = Field(0.1, ge=0, lt=1)
+
+
+class TrainRecipe(Strict):
+    """How it is minimised."""
+
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(32, ge=2)
+    learning_rate: float = Field(3e-4, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: float = Field(0.0, ge=0)
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    select_by: Literal["macro_f1", "balanced_accuracy", "mel_auroc", "nll"] = "macro_f1"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    channels_last: bool = True
+
+
+class Recipe(Strict):
+    """A training from start to end; the resolved recipe is written into the run directory."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    seed: int = Field(1, ge=0)
+    target_sensitivity: float = Field(0.90, gt=0, lt=1)  # of the operating point frozen from validation
+    model: ModelRecipe = ModelRecipe()
+    input: InputRecipe = InputRecipe()
+    loss: LossRecipe = LossRecipe()
+    augment: AugmentRecipe = AugmentRecipe()
+    train: TrainRecipe = TrainRecipe()
+
+
+def read_recipe(path: Path, **changes: Any) -> Recipe:
+    """Read a TOML recipe; `changes` (e.g. `seed=2`) replace top-level keys whose value is not None.
+
+    Raises
+    ------
+    RecipeError : no file, broken TOML, unknown keys (with the nearest known one) or impossible values.
+    """
+    try:
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise RecipeError(
+            f"The recipe cannot be read ({error.strerror}).",
+            where=path,
+            fix="give a TOML file, e.g. recipes/baseline.toml",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"The recipe is not valid TOML ({error}).", where=path) from error
+    content |= {key: value for key, value in changes.items() if value is not None}
+    return validated(Recipe, content, where=path)
+
+
+def validated(model: type[Model], content: dict[str, Any], *, where: Path | str) -> Model:
+    """Check `content` against `model`; all problems are told at once."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        lines = [_explain(model, problem) for problem in error.errors()]
+        raise RecipeError(
+            f"{len(lines)} problem{'s' if len(lines) != 1 else ''}:\n  - " + "\n  - ".join(lines), where=where
+        ) from error
+
+
+def _explain(model: type[BaseModel], problem: Any) -> str:
+    path = [str(part) for part in problem["loc"]]
+    name = ".".join(path)
+    if problem["type"] != "extra_forbidden":
+        return f"{name}: {problem['msg']} (found {problem['input']!r})"
+    known = _keys_beside(model, path)
+    nearest = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"known here: {', '.join(known)}"
+    return f"{name}: unknown key; {hint}"
+
+
+def _keys_beside(model: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path[:-1]:
+        model = model.model_fields[part].annotation  # type: ignore[assignment]
+    return list(model.model_fields)
+
+
+def recipe_toml(recipe: Recipe) -> str:
+    """The resolved recipe as TOML text that `read_recipe` reads back."""
+    lines: list[str] = []
+    for key, value in recipe.model_dump().items():
+        if not isinstance(value, dict):
+            lines.append(f"{key} = {_toml_value(value)}")
+    for key, value in recipe.model_dump().items():
+        if isinstance(value, dict):
+            lines += ["", f"[{key}]", *(f"{name} = {_toml_value(item)}" for name, item in value.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)

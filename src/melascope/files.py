@@ -1,0 +1,116 @@
+"""How does a file come to be: whole or not at all, hashed, and named in a manifest written last?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from melascope.errors import OutputError, RunError
+
+MANIFEST = "manifest.json"
+
+
+def sha256_bytes(data: bytes) -> str:
+    """SHA-256 of `data` as 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes as 64 hex digits, read in pieces."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no NaN: the form that is hashed and compared."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder (and its parents); raise `OutputError` where that, or writing in it, is not allowed."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe.tmp-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"The output folder cannot be written ({error.strerror}).",
+            where=path,
+            expected="a folder that you may create and write in",
+            fix="choose another folder, or change its permissions",
+        ) from error
+    return path
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success flush it to disk and rename it, on failure remove it.
+
+    A reader therefore sees the old file or the whole new one, never a half.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if isinstance(error.filename, (str, bytes)) and os.fsdecode(error.filename) not in (
+            str(temporary),
+            str(path.parent),
+        ):
+            raise  # an input could not be read: not this function's story
+        raise OutputError(
+            f"The file could not be written ({error.strerror or error}).",
+            where=path,
+            expected="a writable folder with room on its disk",
+            fix="free some space or choose another output, then run the same command again",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> Path:
+    """Write `data` to `path`, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+    return Path(path)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write `text` as UTF-8 with `\\n` line ends, whole or not at all."""
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write `value` as readable JSON (no NaN), whole or not at all."""
+    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a missing or broken one is a `RunError` that names it."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError("A file is missing.", where=path, expected="a JSON file written by melascope") from error
+    except (ValueError, OSError) as error:
+        raise RunError(f"The file cannot be read as JSON ({error}).", where=path) from error
+
+
+def write_manifest(folder: Path, **facts: Any) -> Path:
+    """List every file under `folder` with size and SHA-256, beside `facts`; written last, so it marks completion."""
+    folder = Path(folder)
+    files = {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST and ".tmp-" not in path.name
+    }
+    return write_json(folder / MANIFEST, {**facts, "files": files})

@@ -1,0 +1,102 @@
+"""How are raw, signed saliency maps kept, so that no reader can mistake their scale?"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from melascope.classes import CLASSES
+from melascope.errors import RunError
+from melascope.files import atomic_path
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class MapStore:
+    """Signed class maps of many images, in logit units, never rescaled.
+
+    Parameters
+    ----------
+    image_id : (n_images,) object
+    logits : (n_images, 7) float32, from the same forward pass as the maps
+    maps : (n_images, 7, map_height, map_width) float32; positive cells raise the class's logit
+    method : row of `melascope.explain.methods.METHODS`, e.g. `gradcam`
+    layer : name of the layer whose activations were weighted
+    input_width, input_height : pixels that the model saw
+    checkpoint_sha256 : weights that made them
+    """
+
+    image_id: np.ndarray
+    logits: np.ndarray
+    maps: np.ndarray
+    method: str
+    layer: str
+    input_width: int
+    input_height: int
+    checkpoint_sha256: str
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+    def of(self, image_id: str) -> np.ndarray:
+        """(7, map_height, map_width) float32 maps of one image; `KeyError` if it is not here."""
+        rows = np.flatnonzero(self.image_id == image_id)
+        if len(rows) == 0:
+            raise KeyError(image_id)
+        return self.maps[rows[0]]
+
+    def subset(self, keep: np.ndarray) -> MapStore:
+        """The images that `keep` (mask or indices) selects."""
+        return replace(self, image_id=self.image_id[keep], logits=self.logits[keep], maps=self.maps[keep])
+
+    def write(self, path: Path) -> Path:
+        """Write an `.npz` file that holds arrays and one JSON text; nothing in it is pickled."""
+        facts = {
+            "schema_version": SCHEMA_VERSION,
+            "class_order": list(CLASSES),
+            "method": self.method,
+            "layer": self.layer,
+            "input_width": self.input_width,
+            "input_height": self.input_height,
+            "checkpoint_sha256": self.checkpoint_sha256,
+            "scale": "signed, logit units, not rescaled",
+        }
+        with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+            np.savez_compressed(
+                stream,
+                image_id=self.image_id.astype(str),
+                logits=self.logits.astype(np.float32),
+                maps=self.maps.astype(np.float32),
+                facts=np.array(json.dumps(facts, sort_keys=True)),
+            )
+        return Path(path)
+
+    @classmethod
+    def read(cls, path: Path) -> MapStore:
+        """Read what `write` wrote; a broken or foreign file is a `RunError`."""
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                facts = json.loads(str(archive["facts"]))
+                arrays = {name: archive[name] for name in ("image_id", "logits", "maps")}
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise RunError(
+                f"The map file cannot be read ({error}).", where=path, fix="make it again with `melascope explain`"
+            ) from error
+        if facts.get("class_order") != list(CLASSES) or facts.get("schema_version") != SCHEMA_VERSION:
+            raise RunError(
+                f"The map file has class order {facts.get('class_order')}, schema {facts.get('schema_version')}.",
+                where=path,
+                expected=f"{list(CLASSES)}, schema {SCHEMA_VERSION}",
+                fix="make it again with `melascope explain`",
+            )
+        return cls(
+            image_id=arrays["image_id"].astype(object),
+            logits=arrays["logits"],
+            maps=arrays["maps"],
+            **{name: facts[name] for name in ("method", "layer", "input_width", "input_height", "checkpoint_sha256")},
+        )
