@@ -1,0 +1,117 @@
+"""Which endless textures is the phantom painted from, and how are they looked up quickly?
+
+Each texture is a periodic tile, computed once a process from a fixed key (the generator's version, not the
+user's seed) and read by index: an image then costs look-ups instead of filters.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+TILE = 512
+"""Side and period of a tile in tile pixels; a power of two, so that wrapping is a bit mask."""
+
+_SKIN_TILE = 1024
+_TEXTURE_KEY = 20261  # changes only together with `release.GENERATOR_VERSION`
+
+
+def _band_noise(side: int, low: float, high: float, slope: float, key: int, stretch: float = 1.0) -> np.ndarray:
+    """Periodic Gaussian noise (side, side), mean 0 and variance 1, with wavelengths between `low` and `high` pixels."""
+    rng = np.random.default_rng([_TEXTURE_KEY, key])
+    fy = np.fft.fftfreq(side)[:, None] * stretch
+    fx = np.fft.rfftfreq(side)[None, :]
+    frequency = np.hypot(fx, fy)
+    frequency[0, 0] = 1.0
+    amplitude = frequency**-slope * np.exp(-((frequency * low) ** 2)) * (1 - np.exp(-((frequency * high) ** 4)))
+    field = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((side, side))) * amplitude, s=(side, side))
+    return ((field - field.mean()) / field.std()).astype(np.float32)
+
+
+@cache
+def cloud(index: int) -> np.ndarray:
+    """Soft cloud `index` (TILE, TILE), unit variance: shapes, blotches, uneven pigment."""
+    return _band_noise(TILE, 7.0, 190.0, 1.7, key=100 + index)
+
+
+@cache
+def rough(index: int) -> np.ndarray:
+    """Rough cloud `index` (TILE, TILE), unit variance, down to 3 pixels: crust, scale, granular peppering."""
+    return _band_noise(TILE, 2.0, 40.0, 0.8, key=200 + index)
+
+
+@cache
+def ridges() -> np.ndarray:
+    """Winding bands (TILE, TILE), unit variance, wavelength about 22 pixels: gyri and sulci, fingerprint lines."""
+    return _band_noise(TILE, 13.0, 20.0, -3.0, key=300)
+
+
+@cache
+def cells() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A honeycomb of 24 × 24 uneven cells (each about `CELL` tile pixels wide).
+
+    Returns
+    -------
+    wall : (TILE, TILE) distance to the nearest wall, 0 on the wall, in cell widths.
+    core : (TILE, TILE) distance to the cell's centre, in cell widths.
+    chance : (TILE, TILE) one number in [0, 1) a cell: its own size, colour or absence.
+    """
+    rng = np.random.default_rng([_TEXTURE_KEY, 400])
+    side = TILE // CELL_COUNT
+    rows, columns = np.mgrid[:CELL_COUNT, :CELL_COUNT]
+    centres = np.stack([rows + 0.25 + 0.5 * (columns % 2), columns + 0.5], axis=-1).reshape(-1, 2)
+    centres = (centres + rng.uniform(-0.27, 0.27, centres.shape)) * (TILE / CELL_COUNT) % TILE
+    pixels = np.stack(np.mgrid[:TILE, :TILE], axis=-1).reshape(-1, 2) + 0.5
+    distance, nearest = cKDTree(centres, boxsize=TILE).query(pixels, k=2)
+    wall = (distance[:, 1] - distance[:, 0]) / (2 * side)
+    chance = rng.permutation(len(centres))[nearest[:, 0]] / len(centres)
+    shape = (TILE, TILE)
+    return (
+        wall.reshape(shape).astype(np.float32),
+        (distance[:, 0] / side).reshape(shape).astype(np.float32),
+        chance.reshape(shape).astype(np.float32),
+    )
+
+
+CELL_COUNT = 24
+CELL = TILE / CELL_COUNT
+"""Width of a cell in tile pixels."""
+
+
+@cache
+def skin_grain(index: int) -> np.ndarray:
+    """Fine skin surface `index` (1024, 1024, 3) uint8 around 240, to be multiplied in at full size.
+
+    Furrows criss-cross in two directions, pores and sensor grain lie over them; the colour channels differ a little.
+    """
+    side = _SKIN_TILE
+    across = _band_noise(side, 2.2, 16.0, 0.5, key=500 + 10 * index, stretch=2.6)
+    along = _band_noise(side, 2.2, 16.0, 0.5, key=501 + 10 * index, stretch=2.6).T
+    furrows = np.exp(-((across / 0.16) ** 2)) + np.exp(-((along / 0.16) ** 2))
+    soft = _band_noise(side, 3.0, 60.0, 1.1, key=502 + 10 * index)
+    grain = _band_noise(side, 0.9, 6.0, 0.0, key=503 + 10 * index)
+    strength = (0.4, 1.0, 1.6)[index % 3]
+    light = 240.0 - strength * 3.5 * furrows + 3.2 * soft + 2.0 * grain
+    rng = np.random.default_rng([_TEXTURE_KEY, 504 + 10 * index])
+    colour = rng.normal(0.0, 1.0, (side, side, 3)) + soft[..., None] * np.array([0.0, 0.6, 0.5])
+    return np.clip(light[..., None] + colour, 0, 255).astype(np.uint8)
+
+
+def look_up(tile: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """`tile` at a flat index made by `tile_index`; same shape as the index."""
+    return tile.ravel().take(index)
+
+
+def tile_index(x: np.ndarray, y: np.ndarray, offset: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+    """Flat index into a (TILE, TILE) tile of points (x, y) in tile pixels, wrapped at the period."""
+    column = np.floor(x + np.float32(offset[0])).astype(np.int32) & (TILE - 1)
+    row = np.floor(y + np.float32(offset[1])).astype(np.int32) & (TILE - 1)
+    return row * TILE + column
+
+
+def smooth_step(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """0 below `low`, 1 above `high`, a cubic between (Perlin 1985)."""
+    t = np.clip((values - np.float32(low)) * np.float32(1.0 / (high - low)), 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)

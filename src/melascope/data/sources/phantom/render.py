@@ -1,0 +1,94 @@
+"""How does one phantom image come to be: picture and lesion mask of image k?"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageFilter
+from scipy import ndimage
+
+from melascope.data.sources.phantom import other_classes, structures
+from melascope.data.sources.phantom.artefacts import ARTEFACTS
+from melascope.data.sources.phantom.canvas import HEIGHT, WIDTH, Canvas, View
+from melascope.data.sources.phantom.lesions import PAINT, VIEW, Lesion, keyed
+from melascope.data.sources.phantom.melanocytic import melanocytic
+from melascope.data.sources.phantom.skin import lay_skin, light, surface
+
+Painter = Callable[[Canvas, np.random.Generator, float, float], np.ndarray]
+
+PAINTERS: dict[str, Painter] = {
+    "akiec": other_classes.actinic_keratosis,
+    "bcc": other_classes.basal_cell_carcinoma,
+    "bkl": other_classes.benign_keratosis,
+    "df": other_classes.dermatofibroma,
+    "mel": melanocytic,
+    "nv": melanocytic,
+    "vasc": other_classes.vascular,
+}
+"""Class -> painter (canvas, generator, radius, atypia) -> signed distance to the border."""
+
+_SUN_EXPOSED = frozenset({"face", "scalp", "neck", "ear", "hand", "upper extremity"})
+
+
+def render(seed: int, image: int, lesion: Lesion) -> tuple[np.ndarray, np.ndarray]:
+    """Picture and mask of image number `image`, which shows `lesion`.
+
+    Returns
+    -------
+    rgb : (450, 600, 3) uint8
+    mask : (450, 600) uint8, 255 on the lesion and 0 elsewhere.
+    """
+    view_rng = keyed(seed, VIEW, image)
+    canvas = Canvas(_view(view_rng))
+    # The same stream for every image of the lesion: another view, but the same lesion in the same skin.
+    lesion_rng = keyed(seed, PAINT, lesion.number)
+    radius = float(np.clip(lesion_rng.lognormal(np.log(47), 0.34), 20, 95))
+    lay_skin(canvas, lesion_rng, lesion.age if lesion.age is not None else 50, lesion.localization in _SUN_EXPOSED)
+    if lesion_rng.random() < 0.12:
+        count = int(lesion_rng.integers(1, 4))
+        structures.satellites(canvas, lesion_rng, radius, count, structures.red_brown_mix(lesion_rng))
+    border = PAINTERS[lesion.dx](canvas, lesion_rng, radius, lesion.atypia)
+    light(canvas, view_rng)
+    picture = surface(_focused(canvas.picture(), view_rng), view_rng)
+    rgb = np.asarray(picture)
+    for add, share in ARTEFACTS.values():
+        if view_rng.random() < share:
+            rgb = add(rgb, view_rng)
+    return rgb, lesion_mask(border)
+
+
+def _view(rng: np.random.Generator) -> View:
+    return View(
+        rotation=float(rng.uniform(0, 2 * np.pi)),
+        zoom=float(np.clip(rng.lognormal(0.0, 0.14), 0.7, 1.45)),
+        shift_x=float(np.clip(rng.normal(0, 14), -40, 40)),
+        shift_y=float(np.clip(rng.normal(0, 10), -28, 28)),
+    )
+
+
+def _focused(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """One picture in six is a little out of focus."""
+    return picture.filter(ImageFilter.BoxBlur(float(rng.uniform(0.5, 1.6)))) if rng.random() < 0.16 else picture
+
+
+def lesion_mask(border: np.ndarray) -> np.ndarray:
+    """The largest connected part of `border > 0`, without holes, at full size: (450, 600) uint8, 0 or 255."""
+    parts, count = ndimage.label(border > 0)
+    if count > 1:
+        sizes = np.bincount(parts.ravel())
+        sizes[0] = 0
+        border = np.where(parts == sizes.argmax(), border, np.minimum(border, -0.5))
+    filled = np.where(ndimage.binary_fill_holes(border > 0), np.maximum(border, 0.5), border)
+    full = Image.fromarray(filled.astype(np.float32)).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
+    return np.where(np.asarray(full) > 0, np.uint8(255), np.uint8(0))
+
+
+def render_files(seed: int, image: int, lesion: Lesion) -> tuple[bytes, bytes]:
+    """The same as the bytes of a JPEG (quality 92) and of an 8-bit PNG."""
+    rgb, mask = render(seed, image, lesion)
+    jpeg, png = io.BytesIO(), io.BytesIO()
+    Image.fromarray(rgb).save(jpeg, "JPEG", quality=92)
+    Image.fromarray(mask).save(png, "PNG", compress_level=1)
+    return jpeg.getvalue(), png.getvalue()

@@ -1,0 +1,316 @@
+"""Which structures does dermoscopy name, and how is each one painted?
+
+Every function takes the canvas, the lesion's random generator and soft fields of the sheet (rows, columns):
+`s` is the distance to the lesion's border in sheet pixels (inside positive), `inside` the share of lesion 0–1.
+Names follow Kittler et al., J Am Acad Dermatol 74 (2016) 1093 (third consensus of the dermoscopy society).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from melascope.data.sources.phantom.canvas import BLOOD, KERATIN, MELANIN, RED_BROWN, SLATE, Canvas, Pigment
+from melascope.data.sources.phantom.noise import ridges, rough, smooth_step
+
+TAU = 2 * np.pi
+
+
+def _offset(rng: np.random.Generator) -> tuple[float, float]:
+    return float(rng.uniform(0, 512)), float(rng.uniform(0, 512))
+
+
+def scatter(canvas: Canvas, rng: np.random.Generator, s: np.ndarray, count: int, reach: float, inset: float):
+    """Up to `count` points (n, 2), at least `inset` sheet pixels inside the border, within `reach` of the centre."""
+    points = rng.uniform(-reach, reach, (6 * count, 2))
+    return points[canvas.at(s, points) > inset][:count]
+
+
+def outline(
+    canvas: Canvas, rng: np.random.Generator, radius: float, *, blobs: int, warp: float, flat: float
+) -> np.ndarray:
+    """The border as a signed distance `s`: a union of `blobs` ellipses, bent by `warp` (share of the radius)."""
+    offset = _offset(rng)
+    bend = warp * radius
+    x = canvas.x + np.float32(bend) * canvas.clouds(rng, 0.5 + radius / 60)
+    y = canvas.y + np.float32(bend) * canvas.clouds(rng, 0.5 + radius / 60)
+    ragged = canvas.texture(rough(0), 1.6, offset) * np.float32(0.9 + 2.0 * warp)
+    s = np.full(x.shape, -1e3, dtype=np.float32)
+    for index in range(blobs):
+        size = radius if index == 0 else radius * rng.uniform(0.40, 0.75)
+        angle, distance = rng.uniform(0, TAU), 0.0 if index == 0 else radius * rng.uniform(0.45, 0.85)
+        cx, cy = distance * np.cos(angle), distance * np.sin(angle)
+        turn, stretch = rng.uniform(0, TAU), np.sqrt(1 + rng.uniform(0.2, 1.0) * flat)
+        cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+        u = ((x - np.float32(cx)) * cos + (y - np.float32(cy)) * sin) * np.float32(1 / stretch)
+        v = ((y - np.float32(cy)) * cos - (x - np.float32(cx)) * sin) * np.float32(stretch)
+        np.maximum(s, np.float32(size) - np.sqrt(u * u + v * v), out=s)
+    return s + ragged
+
+
+def network(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    region: np.ndarray,
+    amount: float,
+    cell: float,
+    uneven: float,
+    pigment: Pigment = MELANIN,
+) -> None:
+    """Pigment network: brown lines round paler holes; `uneven` 0–1 makes them vary in width, strength and mesh."""
+    wall, _, chance = canvas.honeycomb(cell, _offset(rng), bend=3.0 + 8.0 * uneven)
+    width = np.float32(rng.uniform(0.10, 0.15)) * (1 + np.float32(0.7 * uneven) * canvas.clouds(rng, 0.5))
+    width = np.clip(width, 0.04, 0.34)
+    line = np.exp(-((wall / width) ** 2))
+    strength = np.clip(1 + np.float32(0.25 + 0.6 * uneven) * canvas.clouds(rng, 0.8), 0.1, 2.4)
+    hole = np.float32(0.18) * (chance - np.float32(0.8))
+    canvas.add(pigment, np.float32(amount) * region * strength * (line + hole))
+
+
+def negative_network(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount: float, cell: float) -> None:
+    """Inverse network: pale lines round brown, elongated globules."""
+    wall, _, _ = canvas.honeycomb(cell, _offset(rng), bend=10.0)
+    canvas.add(MELANIN, -np.float32(amount) * region * np.exp(-((wall / 0.11) ** 2)))
+
+
+def globules(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    region: np.ndarray,
+    amount: float,
+    cell: float,
+    uneven: float,
+    share: float = 0.8,
+    pigment: Pigment = MELANIN,
+) -> None:
+    """Dots and globules: round clumps in a `share` of the honeycomb's cells; `uneven` varies their size and tone."""
+    _, core, chance = canvas.honeycomb(cell, _offset(rng), bend=2.0 + 5.0 * uneven)
+    size = np.float32(0.36) * (1 + np.float32(uneven) * (chance / np.float32(share) - np.float32(0.6)))
+    present = (chance < share).astype(np.float32)
+    clump = smooth_step((size - core) * present, -0.05, 0.13) * present
+    tone = 1 + np.float32(1.2 * uneven) * (np.float32(0.5) - np.mod(chance * 7, 1))
+    canvas.add(pigment, np.float32(amount) * region * clump * tone)
+
+
+def blotch(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    s: np.ndarray,
+    inside: np.ndarray,
+    radius: float,
+    amount: float,
+    off_centre: float,
+) -> None:
+    """A structureless dark area, `off_centre` (share of the radius) away from the middle."""
+    angle = rng.uniform(0, TAU)
+    cx, cy = (off_centre * radius * f(angle) for f in (np.cos, np.sin))
+    size = radius * rng.uniform(0.28, 0.5)
+    d = np.hypot(canvas.x - np.float32(cx), canvas.y - np.float32(cy)) / np.float32(size)
+    edge = 1 - d + np.float32(0.28) * canvas.clouds(rng, 0.5)
+    canvas.add(MELANIN, np.float32(amount) * smooth_step(edge, -0.15, 0.45) * inside)
+
+
+def streaks(
+    canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: float, amount: float, *, sector: float
+) -> None:
+    """Radial streaks and pseudopods over a `sector` (radians) of the border, bulbs at their tips."""
+    start, count = rng.uniform(0, TAU), int(4 + 5 * sector)
+    angles = start + rng.uniform(0, sector, count)
+    rays = np.linspace(0.3, 2.2, 48) * radius
+    length, width = rng.uniform(0.12, 0.30, count) * radius, rng.uniform(1.0, 2.2, count)
+    lines, tips = [], []
+    for angle, reach, thick in zip(angles, length, width, strict=True):
+        way = np.array([np.cos(angle), np.sin(angle)])
+        border = rays[np.flatnonzero(canvas.at(s, rays[:, None] * way) > 0)[-1:]]
+        if len(border) == 0:
+            continue
+        bend = rng.normal(0, 0.12) * reach * np.array([-way[1], way[0]])
+        foot, tip = way * (border[0] - reach * 0.8), way * (border[0] + reach * 0.7) + bend
+        lines.append((np.stack([foot, (foot + tip) / 2 + bend * 0.5, tip]), thick))
+        tips.append((tip, thick * rng.uniform(0.7, 1.2)))
+    if lines:
+        drawn = canvas.strokes(lines)
+        bulbs = canvas.discs(np.array([tip for tip, _ in tips]), np.array([size for _, size in tips]))
+        canvas.add(MELANIN, np.float32(amount) * np.maximum(drawn, bulbs))
+
+
+def veil(canvas: Canvas, rng: np.random.Generator, s: np.ndarray, inside: np.ndarray, radius: float, share: float):
+    """Blue-white veil: a structureless blue area under a whitish ground-glass film, covering part of the lesion."""
+    angle, distance = rng.uniform(0, TAU), radius * rng.uniform(0.05, 0.5)
+    cx, cy = distance * np.cos(angle), distance * np.sin(angle)
+    d = np.hypot(canvas.x - np.float32(cx), canvas.y - np.float32(cy)) / np.float32(radius * rng.uniform(0.35, 0.65))
+    area = smooth_step(1 - d + np.float32(0.35) * canvas.clouds(rng, 0.7), -0.1, 0.5) * smooth_step(s, 1, 7)
+    canvas.add(SLATE, np.float32(0.45) * area * inside)
+    colour = (rng.uniform(98, 130), rng.uniform(110, 136), rng.uniform(140, 172))
+    canvas.cover(colour, np.float32(share) * area)
+
+
+def regression(canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: float, share: float) -> None:
+    """Regression: scar-like white where the lesion has gone, with grey pepper in it."""
+    area = smooth_step(canvas.clouds(rng, 0.6 + radius / 90), 0.35, 1.1) * smooth_step(s, 0, 6)
+    canvas.cover((226, 200, 200), np.float32(share) * area)
+    pepper(canvas, rng, area, 0.55)
+
+
+def pepper(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount: float) -> None:
+    """Grey granules: fine blue-grey dots."""
+    grains = smooth_step(canvas.texture(rough(1), 1.0, _offset(rng)), 0.7, 1.5)
+    canvas.add(SLATE, np.float32(amount) * region * grains)
+
+
+def cerebriform(
+    canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount: float, size: float, pigment: Pigment = MELANIN
+) -> None:
+    """Gyri and sulci: broad winding ridges between darker fissures (small `size`: fingerprint lines)."""
+    band = canvas.texture(ridges(), size, _offset(rng), bend=6.0)
+    fissure = np.exp(-((band / 0.42) ** 2))
+    canvas.add(pigment, np.float32(amount) * region * (fissure - np.float32(0.25)))
+
+
+def milia(canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: float, count: int) -> None:
+    """Milia-like cysts: round, bright, white-yellow, some starry and small, some cloudy and large."""
+    centres = scatter(canvas, rng, s, count, radius, 4.0)
+    if len(centres):
+        sizes = rng.choice([1.2, 2.0, 3.2], size=len(centres), p=[0.5, 0.35, 0.15]) * rng.uniform(
+            0.8, 1.2, len(centres)
+        )
+        canvas.cover((245, 226, 196), np.float32(0.30) * canvas.discs(centres, 1.6 * sizes))
+        canvas.cover((250, 240, 218), np.float32(0.55) * canvas.discs(centres, sizes))
+
+
+def comedo_openings(canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: float, count: int) -> None:
+    """Comedo-like openings: sharp brown-black keratin plugs, some drawn out into crypts."""
+    centres = scatter(canvas, rng, s, count, radius, 3.0)
+    if len(centres):
+        sizes = rng.uniform(1.3, 3.4, len(centres))
+        ends = centres + rng.normal(0, 2.5, centres.shape)
+        plugs = [(np.stack([a, b]), 1.3 * r) for a, b, r in zip(centres, ends, sizes, strict=True)]
+        dark = np.maximum(canvas.discs(centres, sizes), canvas.strokes(plugs))
+        canvas.add((0.9, 1.25, 1.5), np.float32(0.95) * dark)
+
+
+def arborizing_vessels(
+    canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: float, amount: float, trees: int
+) -> None:
+    """Arborizing vessels: bright red stems that branch into ever finer twigs across the lesion."""
+    lines: list[tuple[np.ndarray, float]] = []
+    for _ in range(trees):
+        angle = rng.uniform(0, TAU)
+        root = radius * rng.uniform(0.75, 1.1) * np.array([np.cos(angle), np.sin(angle)])
+        _grow(rng, root, angle + np.pi + rng.normal(0, 0.5), radius * rng.uniform(0.45, 0.7), 3.0, lines)
+    near = smooth_step(s, -0.22 * radius, 0.05 * radius)
+    canvas.add((0.16, 1.05, 0.72), np.float32(amount) * canvas.strokes(lines) * near)
+
+
+def _grow(rng, root, heading, length, width, lines) -> None:
+    steps = np.cumsum(rng.normal(0, 0.22, 6))
+    path = np.cumsum(np.stack([np.cos(heading + steps), np.sin(heading + steps)], axis=1), axis=0) * length / 6
+    path = np.concatenate([root[None], root + path])
+    half = len(path) // 2
+    lines += [(path[: half + 1], width), (path[half:], 0.8 * width)]
+    if width < 0.9 or length < 4:
+        return
+    for joint in rng.choice(np.arange(2, len(path)), size=int(rng.integers(2, 4)), replace=False):
+        side = rng.choice([-1, 1]) * rng.uniform(0.4, 1.0)
+        _grow(rng, path[joint], heading + steps[joint - 1] + side, length * rng.uniform(0.4, 0.7), width * 0.58, lines)
+
+
+def short_vessels(
+    canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: float, count: int, *, coiled: bool, amount: float
+) -> None:
+    """Dotted (`coiled=False`: dots and commas) or glomerular vessels (coils), often in clusters."""
+    seeds = scatter(canvas, rng, s, max(1, count // 12), radius, 5.0)
+    if len(seeds) == 0:
+        return
+    centres = seeds[rng.integers(len(seeds), size=count)] + rng.normal(0, 0.22 * radius, (count, 2))
+    centres = centres[canvas.at(s, centres) > 2]
+    if len(centres) == 0:
+        return
+    if coiled:
+        turn = np.linspace(0, 1.6 * TAU, 12)
+        spiral = np.stack([np.cos(turn), np.sin(turn)], axis=1) * np.linspace(0.6, 2.6, 12)[:, None]
+        drawn = canvas.strokes([(centre + spiral, 1.0) for centre in centres])
+    else:
+        drawn = canvas.discs(centres, rng.uniform(0.9, 1.7, len(centres)))
+    canvas.add(BLOOD, np.float32(amount) * drawn)
+
+
+def ovoid_nests(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    s: np.ndarray,
+    inside: np.ndarray,
+    radius: float,
+    count: int,
+    amount: float,
+) -> None:
+    """Blue-grey ovoid nests, globules and dots: well-outlined, darker than the skin, deep (hence blue)."""
+    centres = scatter(canvas, rng, s, count, radius, 2.0)
+    if len(centres) == 0:
+        return
+    sizes = radius * rng.choice([0.04, 0.09, 0.17], size=len(centres), p=[0.35, 0.4, 0.25]) + 1.0
+    lines = [
+        (np.stack([c - o, c + o]), 1.7 * r)
+        for c, r, o in zip(centres, sizes, rng.normal(0, 0.5, centres.shape) * sizes[:, None], strict=True)
+    ]
+    shades = rng.uniform(0.6, 1.0, len(centres))
+    nests = np.maximum(canvas.discs(centres, sizes, shades), 0.9 * canvas.strokes(lines))
+    mottled = np.clip(1 + 0.25 * canvas.clouds(rng, 0.4), 0.3, 1.6)
+    pigment = tuple(0.8 * slate + 0.25 * brown for slate, brown in zip(SLATE, MELANIN, strict=True))
+    canvas.add(pigment, np.float32(amount) * nests * mottled)
+
+
+def ulcer(canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: float) -> None:
+    """Ulceration: a sharp, raw, orange-red patch with brown-black crust in it."""
+    angle, distance = rng.uniform(0, TAU), radius * rng.uniform(0, 0.45)
+    d = np.hypot(canvas.x - np.float32(distance * np.cos(angle)), canvas.y - np.float32(distance * np.sin(angle)))
+    area = smooth_step(1 - d / np.float32(radius * rng.uniform(0.2, 0.4)) + 0.3 * canvas.clouds(rng, 0.35), 0.0, 0.12)
+    area = area * smooth_step(s, 0, 3)
+    canvas.add((0.30, 1.05, 1.25), np.float32(0.6) * area)
+    crusts = smooth_step(canvas.clouds(rng, 0.25), 0.2, 0.9) * area
+    canvas.add(MELANIN, np.float32(0.9) * crusts)
+
+
+def scale(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, share: float) -> None:
+    """Surface scale: angular white-yellow flakes."""
+    wall, _, chance = canvas.honeycomb(rng.uniform(9, 14), _offset(rng), bend=9.0)
+    patchy = smooth_step(canvas.clouds(rng, 0.5) + 1.2 * (np.mod(chance * 13, 1) - 0.5), 0.1, 0.9)
+    flake = (
+        patchy
+        * smooth_step(wall, 0.02, 0.16)
+        * (0.7 + 0.3 * np.clip(canvas.texture(rough(0), 0.8, _offset(rng)), -1, 1))
+    )
+    canvas.cover((246, 236, 214), np.clip(np.float32(share) * region * flake, 0, 0.9))
+
+
+def crust(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount: float) -> None:
+    """Yellow-brown crust: dried serum and keratin in rough clods."""
+    clods = smooth_step(canvas.clouds(rng, 0.35) + 0.35 * canvas.texture(rough(1), 1.2, _offset(rng)), 0.5, 1.0)
+    canvas.add(KERATIN, np.float32(1.1 * amount) * region * clods)
+    canvas.add(MELANIN, np.float32(0.4 * amount) * region * clods)
+
+
+def strawberry(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount: float) -> None:
+    """Strawberry pattern: a red pseudonetwork round pale, keratin-filled follicles with a white rim."""
+    _, core, chance = canvas.honeycomb(rng.uniform(12, 17), _offset(rng), bend=5.0)
+    follicle = smooth_step(np.float32(0.30) + np.float32(0.12) * chance - core, 0.0, 0.12)
+    canvas.add(BLOOD, np.float32(amount) * region * (1 - follicle))
+    canvas.cover((244, 226, 200), np.float32(0.45) * region * follicle)
+    plug = smooth_step(np.float32(0.13) - core, 0.0, 0.08)
+    canvas.add(KERATIN, np.float32(0.6) * region * plug)
+
+
+def satellites(canvas: Canvas, rng: np.random.Generator, radius: float, count: int, pigment: Pigment) -> None:
+    """Small spots beside the lesion, apart from it (and outside its mask)."""
+    angles, distance = rng.uniform(0, TAU, count), radius * rng.uniform(1.5, 2.3, count)
+    bend = 4.0 * canvas.clouds(rng, 0.4)
+    for angle, far in zip(angles, distance, strict=True):
+        size = rng.uniform(4, 11)
+        d = np.hypot(canvas.x - np.float32(far * np.cos(angle)), canvas.y - np.float32(far * np.sin(angle))) + bend
+        spot = smooth_step(np.float32(size) - d, -3, 4)
+        canvas.add(pigment, np.float32(rng.uniform(0.4, 1.1)) * spot)
+
+
+def red_brown_mix(rng: np.random.Generator) -> Pigment:
+    """A melanin of this lesion's own hue, between brown and red-brown."""
+    mix = rng.uniform(0, 1)
+    return tuple(float(mix * red + (1 - mix) * brown) for red, brown in zip(RED_BROWN, MELANIN, strict=True))
