@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
-from melascope.data.sources.phantom.noise import CELL, cells, cloud, look_up, tile_index
+from melascope.data.sources.phantom.noise import CELL, cloud, look_up, tile_index
 
 WIDTH, HEIGHT = 600, 450
 """Size of a phantom image in pixels, as in the HAM10000 release."""
@@ -78,39 +79,38 @@ class Canvas:
         """Any tile seen in lesion coordinates, stretched by `size`, displaced by up to about `bend` tile pixels."""
         return look_up(tile, self._index(size, offset, bend))
 
-    def honeycomb(
-        self, cell: float, offset: tuple[float, float], bend: float = 4.0
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """`noise.cells` seen in lesion coordinates: wall and core distance in cell widths, and each cell's chance."""
-        index = self._index(cell / CELL, offset, bend)
-        wall, core, chance = (look_up(tile, index) for tile in cells())
-        return wall, core, chance
+    def honeycomb(self, cell: float, offset: tuple[float, float], bend: float = 4.0) -> np.ndarray:
+        """Index (rows, columns) into the tiles of `noise.cells`, with cells of `cell` sheet pixels in this view."""
+        return self._index(cell / CELL, offset, bend)
 
     def _index(self, size: float, offset: tuple[float, float], bend: float) -> np.ndarray:
         scale = np.float32(1.0 / size)
         x, y = self.x * scale, self.y * scale
         if bend:
-            shake = tile_index(self.x, self.y, offset)
-            x = x + np.float32(bend) * look_up(cloud(0), shake)
-            y = y + np.float32(bend) * look_up(cloud(1), shake)
+            bend_x, bend_y = self._bends
+            x, y = x + np.float32(bend) * bend_x, y + np.float32(bend) * bend_y
         return tile_index(x, y, offset)
 
-    def strokes(self, lines: Iterable[tuple[np.ndarray, float]]) -> np.ndarray:
+    @cached_property
+    def _bends(self) -> tuple[np.ndarray, np.ndarray]:
+        index = tile_index(self.x, self.y)
+        return look_up(cloud(0), index), look_up(cloud(1), index)
+
+    def strokes(self, lines: Iterable[tuple[np.ndarray, float]], blur: float = 0.0) -> np.ndarray:
         """Draw lines, given as (points (n, 2) in lesion coordinates, width in sheet pixels): coverage 0–1."""
         image, draw = self._drawing()
         for points, width in lines:
             xy = [tuple(point) for point in self._to_drawing(points)]
             draw.line(xy, fill=255, width=max(1, round(2 * width * self.view.zoom)), joint="curve")
-        return self._coverage(image)
+        return self._coverage(image, blur)
 
-    def discs(self, centres: np.ndarray, radii: np.ndarray, shades: np.ndarray | None = None) -> np.ndarray:
-        """Draw discs of `radii` (n,) at `centres` (n, 2), each in its shade 0–1 (default 1): coverage 0–1."""
+    def discs(self, centres: np.ndarray, radii: np.ndarray, blur: float = 0.0) -> np.ndarray:
+        """Draw discs of `radii` (n,) at `centres` (n, 2): coverage 0–1, blurred over `blur` sheet pixels."""
         image, draw = self._drawing()
-        levels = np.ones(len(radii)) if shades is None else shades
-        for (x, y), radius, level in zip(self._to_drawing(centres), radii, levels, strict=True):
+        for (x, y), radius in zip(self._to_drawing(centres), radii, strict=True):
             r = max(2 * radius * self.view.zoom, 0.8)
-            draw.ellipse((x - r, y - r, x + r, y + r), fill=round(255 * float(level)))
-        return self._coverage(image)
+            draw.ellipse((x - r, y - r, x + r, y + r), fill=255)
+        return self._coverage(image, blur)
 
     def at(self, field: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Value of a sheet field at points (n, 2) in lesion coordinates; the nearest edge pixel outside the sheet."""
@@ -131,12 +131,15 @@ class Canvas:
         return image, ImageDraw.Draw(image)
 
     @staticmethod
-    def _coverage(image: Image.Image) -> np.ndarray:
+    def _coverage(image: Image.Image, blur: float) -> np.ndarray:
         # Drawn twice as large and averaged: Pillow's own lines have no smooth edges.
-        return np.asarray(image.reduce(2), dtype=np.float32) * np.float32(1 / 255)
+        image = image.reduce(2)
+        if blur > 0:
+            image = image.filter(ImageFilter.BoxBlur(blur))
+        return np.asarray(image, dtype=np.float32) * np.float32(1 / 255)
 
     def picture(self) -> Image.Image:
         """The sheet as an RGB image of full size."""
         light = np.exp(-np.maximum(self.density, 0.0)) * np.float32(255)
         sheet = Image.fromarray(np.ascontiguousarray(light.astype(np.uint8).transpose(1, 2, 0)))
-        return sheet.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+        return sheet.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)

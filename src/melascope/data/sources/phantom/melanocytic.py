@@ -17,8 +17,8 @@ def melanocytic(canvas: Canvas, rng: np.random.Generator, radius: float, atypia:
     """Paint a melanocytic lesion; returns `s`, the signed distance to its border (rows, columns)."""
     a = atypia
     blobs = 1 + int(rng.poisson(2.4 * a))
-    s = paint.outline(canvas, rng, radius, blobs=blobs, warp=0.07 + 0.20 * a, flat=rng.uniform(0, 0.7))
-    soft = rng.uniform(3, 12) * (1 - 0.4 * a)
+    s = paint.outline(canvas, rng, radius, blobs=blobs, warp=0.04 + 0.21 * a, flat=rng.uniform(0, 0.7))
+    soft = rng.uniform(4, 0.35 * radius) * (1 - 0.4 * a)
     # A benign border fades evenly; an atypical one is soft here and abrupt there.
     width = soft * np.clip(1 + 0.7 * a * canvas.clouds(rng, 1.2), 0.2, 2.5)
     inside = smooth_step(s / width, -0.6, 1.0)
@@ -47,7 +47,7 @@ def _ground(canvas, rng, s, inside, radius, amount, a) -> None:
 
 def _pattern(canvas, rng, s, inside, radius, amount, a) -> None:
     kind = rng.choice(["reticular", "globular", "homogeneous", "mixed"], p=[0.42, 0.22, 0.16, 0.20])
-    cell = rng.uniform(5.5, 9.5)
+    cell = rng.uniform(3.8, 6.4)
     fade = inside * smooth_step(s, 0, (0.5 - 0.4 * a) * radius + 3)
     patchy = np.clip(1 + 0.9 * a * canvas.clouds(rng, 0.9), 0, 2)
     if kind in ("reticular", "mixed"):
@@ -57,7 +57,7 @@ def _pattern(canvas, rng, s, inside, radius, amount, a) -> None:
         paint.network(canvas, rng, region, (0.75 + 0.3 * a) * amount, cell, uneven=0.12 + 0.8 * a)
     if kind in ("globular", "mixed"):
         region = inside * patchy if kind == "globular" else inside * smooth_step(s, 0.3 * radius, 0.6 * radius)
-        paint.globules(canvas, rng, region, 0.9 * amount, cell, uneven=0.2 + 0.7 * a, share=0.9 - 0.4 * a)
+        paint.globules(canvas, rng, region, 0.8 * amount, 1.15 * cell, uneven=0.3 + 0.6 * a, share=0.9 - 0.4 * a)
 
 
 def _atypical_signs(canvas, rng, s, inside, radius, amount, a) -> None:

@@ -7,6 +7,7 @@ user's seed) and read by index: an image then costs look-ups instead of filters.
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -15,6 +16,28 @@ TILE = 512
 """Side and period of a tile in tile pixels; a power of two, so that wrapping is a bit mask."""
 
 _SKIN_TILE = 1024
+_PERIODS = 16 * TILE
+_CELL_COUNT = 24
+
+CELL = TILE / _CELL_COUNT
+"""Width of a honeycomb cell in tile pixels."""
+
+
+class Cells(NamedTuple):
+    """A honeycomb's tiles, each (TILE, TILE).
+
+    Parameters
+    ----------
+    wall : distance to the nearest wall, 0 on the wall, in cell widths.
+    core : distance to the cell's centre, in cell widths.
+    chance : one number in [0, 1) a cell: its own size, colour or absence.
+    """
+
+    wall: np.ndarray
+    core: np.ndarray
+    chance: np.ndarray
+
+
 _TEXTURE_KEY = 20261  # changes only together with `release.GENERATOR_VERSION`
 
 
@@ -45,39 +68,26 @@ def rough(index: int) -> np.ndarray:
 @cache
 def ridges() -> np.ndarray:
     """Winding bands (TILE, TILE), unit variance, wavelength about 22 pixels: gyri and sulci, fingerprint lines."""
-    return _band_noise(TILE, 13.0, 20.0, -3.0, key=300)
+    return _band_noise(TILE, 27.0, 30.0, -3.0, key=300)
 
 
 @cache
-def cells() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A honeycomb of 24 × 24 uneven cells (each about `CELL` tile pixels wide).
-
-    Returns
-    -------
-    wall : (TILE, TILE) distance to the nearest wall, 0 on the wall, in cell widths.
-    core : (TILE, TILE) distance to the cell's centre, in cell widths.
-    chance : (TILE, TILE) one number in [0, 1) a cell: its own size, colour or absence.
-    """
+def cells() -> Cells:
+    """A honeycomb of 24 × 24 uneven cells (each about `CELL` tile pixels wide)."""
     rng = np.random.default_rng([_TEXTURE_KEY, 400])
-    side = TILE // CELL_COUNT
-    rows, columns = np.mgrid[:CELL_COUNT, :CELL_COUNT]
+    rows, columns = np.mgrid[:_CELL_COUNT, :_CELL_COUNT]
     centres = np.stack([rows + 0.25 + 0.5 * (columns % 2), columns + 0.5], axis=-1).reshape(-1, 2)
-    centres = (centres + rng.uniform(-0.27, 0.27, centres.shape)) * (TILE / CELL_COUNT) % TILE
+    centres = (centres + rng.uniform(-0.40, 0.40, centres.shape)) * CELL % TILE
     pixels = np.stack(np.mgrid[:TILE, :TILE], axis=-1).reshape(-1, 2) + 0.5
     distance, nearest = cKDTree(centres, boxsize=TILE).query(pixels, k=2)
-    wall = (distance[:, 1] - distance[:, 0]) / (2 * side)
+    wall = (distance[:, 1] - distance[:, 0]) / (2 * CELL)
     chance = rng.permutation(len(centres))[nearest[:, 0]] / len(centres)
     shape = (TILE, TILE)
-    return (
-        wall.reshape(shape).astype(np.float32),
-        (distance[:, 0] / side).reshape(shape).astype(np.float32),
-        chance.reshape(shape).astype(np.float32),
+    return Cells(
+        wall=wall.reshape(shape).astype(np.float32),
+        core=(distance[:, 0] / CELL).reshape(shape).astype(np.float32),
+        chance=chance.reshape(shape).astype(np.float32),
     )
-
-
-CELL_COUNT = 24
-CELL = TILE / CELL_COUNT
-"""Width of a cell in tile pixels."""
 
 
 @cache
@@ -90,10 +100,10 @@ def skin_grain(index: int) -> np.ndarray:
     across = _band_noise(side, 2.2, 16.0, 0.5, key=500 + 10 * index, stretch=2.6)
     along = _band_noise(side, 2.2, 16.0, 0.5, key=501 + 10 * index, stretch=2.6).T
     furrows = np.exp(-((across / 0.16) ** 2)) + np.exp(-((along / 0.16) ** 2))
-    soft = _band_noise(side, 3.0, 60.0, 1.1, key=502 + 10 * index)
+    soft = _band_noise(side, 3.0, 40.0, 0.6, key=502 + 10 * index)
     grain = _band_noise(side, 0.9, 6.0, 0.0, key=503 + 10 * index)
     strength = (0.4, 1.0, 1.6)[index % 3]
-    light = 240.0 - strength * 3.5 * furrows + 3.2 * soft + 2.0 * grain
+    light = 238.0 - strength * 7.0 * furrows + 2.4 * soft + 2.2 * grain
     rng = np.random.default_rng([_TEXTURE_KEY, 504 + 10 * index])
     colour = rng.normal(0.0, 1.0, (side, side, 3)) + soft[..., None] * np.array([0.0, 0.6, 0.5])
     return np.clip(light[..., None] + colour, 0, 255).astype(np.uint8)
@@ -101,14 +111,15 @@ def skin_grain(index: int) -> np.ndarray:
 
 def look_up(tile: np.ndarray, index: np.ndarray) -> np.ndarray:
     """`tile` at a flat index made by `tile_index`; same shape as the index."""
-    return tile.ravel().take(index)
+    return tile.ravel().take(index, mode="wrap")  # "wrap" only because it is twice as fast as "raise"
 
 
 def tile_index(x: np.ndarray, y: np.ndarray, offset: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
     """Flat index into a (TILE, TILE) tile of points (x, y) in tile pixels, wrapped at the period."""
-    column = np.floor(x + np.float32(offset[0])).astype(np.int32) & (TILE - 1)
-    row = np.floor(y + np.float32(offset[1])).astype(np.int32) & (TILE - 1)
-    return row * TILE + column
+    # Shifted by whole periods, so that no coordinate is negative and truncation is the floor.
+    column = (x + np.float32(offset[0] + _PERIODS)).astype(np.int32) & (TILE - 1)
+    row = (y + np.float32(offset[1] + _PERIODS)).astype(np.int32) & (TILE - 1)
+    return (row * TILE + column).astype(np.intp)
 
 
 def smooth_step(values: np.ndarray, low: float, high: float) -> np.ndarray:

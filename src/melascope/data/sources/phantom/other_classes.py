@@ -10,7 +10,7 @@ import numpy as np
 
 from melascope.data.sources.phantom import structures as paint
 from melascope.data.sources.phantom.canvas import BLOOD, KERATIN, LACUNA, MELANIN, SLATE, Canvas
-from melascope.data.sources.phantom.noise import smooth_step
+from melascope.data.sources.phantom.noise import cells, look_up, smooth_step
 
 
 def benign_keratosis(canvas: Canvas, rng: np.random.Generator, radius: float, plain: float) -> np.ndarray:
@@ -49,15 +49,15 @@ def basal_cell_carcinoma(canvas: Canvas, rng: np.random.Generator, radius: float
     pigmented = rng.random() < 0.6
     if pigmented:
         count = int(rng.poisson(3 + 9 * plain)) + 1
-        paint.ovoid_nests(canvas, rng, s, inside, radius, count, rng.uniform(0.6, 1.1))
-    if rng.random() < 0.4:  # leaf-like areas at the rim
+        paint.ovoid_nests(canvas, rng, s, radius, count, rng.uniform(0.6, 1.2))
+    if rng.random() < 0.35:  # leaf-like areas at the rim
         leaves = (
-            smooth_step(canvas.clouds(rng, 0.5), 0.5, 0.9) * smooth_step(s, -1, 3) * smooth_step(-s, -0.5 * radius, 0)
+            smooth_step(canvas.clouds(rng, 0.5), 0.6, 1.6) * smooth_step(s, -1, 3) * smooth_step(-s, -0.5 * radius, 0)
         )
         canvas.add(MELANIN, np.float32(rng.uniform(0.4, 0.8)) * leaves)
         canvas.add(SLATE, np.float32(0.3) * leaves)
     if not pigmented or rng.random() < 0.6:
-        paint.arborizing_vessels(canvas, rng, s, radius, 0.35 + 0.55 * plain, trees=int(rng.integers(2, 5)))
+        paint.arborizing_vessels(canvas, rng, s, radius, 0.35 + 0.55 * plain, trees=int(rng.integers(3, 7)))
     if rng.random() < 0.35:
         paint.ulcer(canvas, rng, s, radius)
     if rng.random() < 0.12:
@@ -69,10 +69,11 @@ def actinic_keratosis(canvas: Canvas, rng: np.random.Generator, radius: float, p
     """Actinic keratosis or Bowen's disease: pink, scaly or crusted; strawberry pattern or coiled vessels."""
     s = paint.outline(canvas, rng, radius, blobs=1 + int(rng.integers(0, 3)), warp=0.22, flat=rng.uniform(0, 0.8))
     inside = smooth_step(s, -7.0, 5.0)
-    canvas.add(BLOOD, np.float32(rng.uniform(0.2, 0.5)) * inside * np.clip(1 + 0.35 * canvas.clouds(rng, 0.8), 0, 2))
     kind = rng.choice(["strawberry", "bowen", "pigmented"], p=[0.45, 0.33, 0.22])
+    red = rng.uniform(0.05, 0.2) if kind == "strawberry" else rng.uniform(0.15, 0.4)
+    canvas.add(BLOOD, np.float32(red) * inside * np.clip(1 + 0.35 * canvas.clouds(rng, 0.8), 0, 2))
     if kind == "strawberry":
-        paint.strawberry(canvas, rng, inside, 0.25 + 0.35 * plain)
+        paint.strawberry(canvas, rng, inside, 0.15 + 0.3 * plain)
     elif kind == "bowen":
         paint.short_vessels(canvas, rng, s, radius, int(30 + 60 * plain), coiled=True, amount=0.85)
     else:
@@ -117,7 +118,7 @@ def vascular(canvas: Canvas, rng: np.random.Generator, radius: float, plain: flo
     s = paint.outline(canvas, rng, radius, blobs=1 + int(rng.integers(0, 3)), warp=0.10, flat=rng.uniform(0, 0.5))
     inside = smooth_step(s, -1.5, 2.5)
     depth = rng.uniform(0.45, 0.8)
-    canvas.add(LACUNA, np.float32(0.55 * depth) * inside * np.clip(1 + 0.15 * canvas.clouds(rng, 0.9), 0, 2))
+    canvas.add(LACUNA, np.float32(0.75 * depth) * inside * np.clip(1 + 0.15 * canvas.clouds(rng, 0.9), 0, 2))
     canvas.add(BLOOD, np.float32(0.22) * smooth_step(s, -12, 0))  # a red halo
     kind = rng.choice(["haemangioma", "angiokeratoma", "bleed"], p=[0.68, 0.22, 0.10])
     if kind == "bleed":
@@ -125,11 +126,13 @@ def vascular(canvas: Canvas, rng: np.random.Generator, radius: float, plain: flo
             (0.8, 1.2, 1.0), np.float32(rng.uniform(0.7, 1.5)) * smooth_step(s + 4 * canvas.clouds(rng, 0.4), 2, 8)
         )
         return s
-    wall, _, chance = canvas.honeycomb(
-        rng.uniform(11, 19), (float(rng.uniform(0, 512)), float(rng.uniform(0, 512))), bend=6.0
-    )
-    lacuna = smooth_step(wall, 0.03, 0.17) * (np.float32(0.4) + chance) * smooth_step(s, 0, 4)
-    canvas.add(LACUNA, np.float32((0.2 + 0.5 * plain) * depth) * lacuna)
+    offset = (float(rng.uniform(0, 512)), float(rng.uniform(0, 512)))
+    index = canvas.honeycomb(rng.uniform(8, 15), offset, bend=7.0)
+    wall, core, chance = (look_up(tile, index) for tile in cells())
+    # Round lacunae on a paler ground: some deep and purple, some hardly there.
+    lacuna = smooth_step(np.float32(0.62) - core, 0.0, 0.3) * smooth_step(wall, 0.0, 0.2) * (np.float32(0.3) + chance)
+    lacuna = lacuna * smooth_step(s, 0, 4)
+    canvas.add(LACUNA, np.float32((0.15 + 0.6 * plain) * depth) * lacuna)
     if kind == "angiokeratoma":
         canvas.add(
             (1.1, 0.8, 0.6),

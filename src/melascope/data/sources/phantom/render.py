@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -51,8 +52,7 @@ def render(seed: int, image: int, lesion: Lesion) -> tuple[np.ndarray, np.ndarra
         structures.satellites(canvas, lesion_rng, radius, count, structures.red_brown_mix(lesion_rng))
     border = PAINTERS[lesion.dx](canvas, lesion_rng, radius, lesion.atypia)
     light(canvas, view_rng)
-    picture = surface(_focused(canvas.picture(), view_rng), view_rng)
-    rgb = np.asarray(picture)
+    rgb = surface(np.asarray(_focused(canvas.picture(), view_rng)), view_rng)
     for add, share in ARTEFACTS.values():
         if view_rng.random() < share:
             rgb = add(rgb, view_rng)
@@ -75,14 +75,16 @@ def _focused(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def lesion_mask(border: np.ndarray) -> np.ndarray:
     """The largest connected part of `border > 0`, without holes, at full size: (450, 600) uint8, 0 or 255."""
-    parts, count = ndimage.label(border > 0)
-    if count > 1:
-        sizes = np.bincount(parts.ravel())
-        sizes[0] = 0
-        border = np.where(parts == sizes.argmax(), border, np.minimum(border, -0.5))
-    filled = np.where(ndimage.binary_fill_holes(border > 0), np.maximum(border, 0.5), border)
-    full = Image.fromarray(filled.astype(np.float32)).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
-    return np.where(np.asarray(full) > 0, np.uint8(255), np.uint8(0))
+    parts, _ = ndimage.label(np.pad(border > 0, 1))
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    around, _ = ndimage.label(parts != sizes.argmax())
+    lesion = (around != around[0, 0])[1:-1, 1:-1]  # the part and its holes: all that the outside does not reach
+    # Grey levels round the border, so that the mask's edge runs between sheet pixels, too.
+    level = np.clip(128 + 24 * border, 0, 255)
+    level = np.where(lesion, np.maximum(level, 160), np.minimum(level, 127)).astype(np.uint8)
+    full = Image.fromarray(level).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
+    return np.asarray(full.point([0] * 128 + [255] * 128))
 
 
 def render_files(seed: int, image: int, lesion: Lesion) -> tuple[bytes, bytes]:
@@ -90,5 +92,5 @@ def render_files(seed: int, image: int, lesion: Lesion) -> tuple[bytes, bytes]:
     rgb, mask = render(seed, image, lesion)
     jpeg, png = io.BytesIO(), io.BytesIO()
     Image.fromarray(rgb).save(jpeg, "JPEG", quality=92)
-    Image.fromarray(mask).save(png, "PNG", compress_level=1)
+    Image.fromarray(mask).save(png, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
     return jpeg.getvalue(), png.getvalue()

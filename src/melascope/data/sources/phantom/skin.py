@@ -5,21 +5,20 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageChops
 
 from melascope.data.sources.phantom.canvas import BLOOD, HEIGHT, MELANIN, SHEET, WIDTH, Canvas
-from melascope.data.sources.phantom.noise import skin_grain, smooth_step
+from melascope.data.sources.phantom.noise import cells, look_up, skin_grain, smooth_step
 
 TONES: tuple[tuple[tuple[int, int, int], float], ...] = (
     ((232, 152, 156), 0.20),  # pink
     ((218, 132, 134), 0.10),  # red
-    ((206, 172, 194), 0.17),  # lilac
-    ((186, 164, 186), 0.07),  # grey lilac
-    ((232, 202, 172), 0.15),  # beige
+    ((208, 178, 192), 0.17),  # lilac
+    ((190, 172, 186), 0.07),  # grey lilac
+    ((234, 200, 178), 0.15),  # beige
     ((232, 172, 132), 0.09),  # orange
     ((226, 210, 208), 0.08),  # pale
-    ((176, 124, 98), 0.08),  # brown
-    ((128, 86, 66), 0.06),  # dark brown
+    ((190, 134, 112), 0.08),  # brown
+    ((150, 100, 82), 0.06),  # dark brown
 )
 """RGB of bare skin as HAM10000's cameras show it, with its share (dark tones are rarer there than here)."""
 
@@ -30,21 +29,21 @@ def lay_skin(canvas: Canvas, rng: np.random.Generator, age: int, sun_exposed: bo
     tone = np.clip(np.array(TONES[index][0]) * rng.normal(1.0, 0.035, 3), 20, 250)
     canvas.density += -np.log(tone / 255.0).astype(np.float32)[:, None, None]
     damage = np.clip((age - 40) / 45, 0, 1) * (1.0 if sun_exposed else 0.5) * rng.uniform(0.2, 1.0)
-    canvas.add(MELANIN, np.float32(0.035 + 0.05 * damage) * canvas.clouds(rng, 1.6))
-    canvas.add(BLOOD, np.float32(0.04 + 0.08 * damage) * canvas.clouds(rng, 1.0))
+    canvas.add(MELANIN, np.float32(0.025 + 0.04 * damage) * canvas.clouds(rng, 1.6))
+    canvas.add(BLOOD, np.float32(0.02 + 0.06 * damage) * canvas.clouds(rng, 0.7))
     if damage > 0.35 and rng.random() < 0.6:
-        freckles = smooth_step(canvas.clouds(rng, 0.7), 0.6, 1.6)
+        freckles = smooth_step(canvas.clouds(rng, 0.7), 0.5, 2.2)
         canvas.add(MELANIN, np.float32(0.5 * damage) * freckles)
-    if damage > 0.4 and rng.random() < 0.5:
+    if damage > 0.4 and rng.random() < 0.3:
         offset = (float(rng.uniform(0, 512)), float(rng.uniform(0, 512)))
-        wall, _, _ = canvas.honeycomb(rng.uniform(16, 26), offset, bend=12.0)
+        wall = look_up(cells().wall, canvas.honeycomb(rng.uniform(16, 26), offset, bend=12.0))
         mesh = np.exp(-((wall / 0.09) ** 2)) * np.clip(0.5 + 0.7 * canvas.clouds(rng, 1.0), 0, 1.5)
-        canvas.add(BLOOD, np.float32(0.4 * damage) * mesh)
+        canvas.add(BLOOD, np.float32(0.25 * damage) * mesh)
 
 
 def light(canvas: Canvas, rng: np.random.Generator) -> None:
     """The camera's light: its tint and strength, a slope across the picture, and often a vignette."""
-    tint = rng.normal(0.0, 0.045, 3) + rng.normal(0.0, 0.05)
+    tint = rng.normal(0.0, 0.03, 3) + rng.normal(0.0, 0.05)
     across, down, squared = _lens()
     slope_x, slope_y = rng.normal(0.0, 0.07, 2)
     shade = np.float32(slope_x) * across + np.float32(slope_y) * down
@@ -62,20 +61,11 @@ def _lens() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return across.astype(np.float32), down.astype(np.float32), squared.astype(np.float32)
 
 
-def surface(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Multiply fine furrows, pores and sensor grain into a full-size picture."""
-    return ImageChops.multiply(picture, _surface(int(rng.integers(3)), *_crop(rng)))
-
-
-def _crop(rng: np.random.Generator) -> tuple[int, int, bool, bool]:
-    return (
-        int(rng.integers(1024 - WIDTH)),
-        int(rng.integers(1024 - HEIGHT)),
-        bool(rng.integers(2)),
-        bool(rng.integers(2)),
-    )
-
-
-def _surface(index: int, left: int, top: int, mirror: bool, flip: bool) -> Image.Image:
-    grain = skin_grain(index)[top : top + HEIGHT, left : left + WIDTH]
-    return Image.fromarray(np.ascontiguousarray(grain[:: -1 if flip else 1, :: -1 if mirror else 1]))
+def surface(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Multiply fine furrows, pores and sensor grain into a full-size picture (450, 600, 3) uint8."""
+    tile = skin_grain(int(rng.integers(3)))
+    top, left = int(rng.integers(tile.shape[0] - HEIGHT)), int(rng.integers(tile.shape[1] - WIDTH))
+    fine = picture.astype(np.uint16)
+    fine *= tile[top : top + HEIGHT, left : left + WIDTH][:: int(rng.choice([-1, 1]))]
+    fine >>= 8
+    return fine.astype(np.uint8)

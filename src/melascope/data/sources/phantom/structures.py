@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from melascope.data.sources.phantom.canvas import BLOOD, KERATIN, MELANIN, RED_BROWN, SLATE, Canvas, Pigment
-from melascope.data.sources.phantom.noise import ridges, rough, smooth_step
+from melascope.data.sources.phantom.noise import cells, look_up, ridges, rough, smooth_step
 
 TAU = 2 * np.pi
+_PEPPER = (0.62, 0.66, 0.56)  # greyer than slate
 
 
 def _offset(rng: np.random.Generator) -> tuple[float, float]:
@@ -57,18 +58,18 @@ def network(
     pigment: Pigment = MELANIN,
 ) -> None:
     """Pigment network: brown lines round paler holes; `uneven` 0–1 makes them vary in width, strength and mesh."""
-    wall, _, chance = canvas.honeycomb(cell, _offset(rng), bend=3.0 + 8.0 * uneven)
-    width = np.float32(rng.uniform(0.10, 0.15)) * (1 + np.float32(0.7 * uneven) * canvas.clouds(rng, 0.5))
-    width = np.clip(width, 0.04, 0.34)
-    line = np.exp(-((wall / width) ** 2))
-    strength = np.clip(1 + np.float32(0.25 + 0.6 * uneven) * canvas.clouds(rng, 0.8), 0.1, 2.4)
-    hole = np.float32(0.18) * (chance - np.float32(0.8))
+    index = canvas.honeycomb(cell, _offset(rng), bend=4.0 + 7.0 * uneven)
+    width = np.float32(rng.uniform(0.14, 0.20)) * (1 + np.float32(0.25 + 0.6 * uneven) * canvas.clouds(rng, 0.4))
+    width = np.clip(width, 0.05, 0.40)
+    line = np.exp(-((look_up(cells().wall, index) / width) ** 2))
+    strength = np.clip(1 + np.float32(0.30 + 0.5 * uneven) * canvas.clouds(rng, 0.7), 0.05, 2.4)
+    hole = np.float32(0.45) * (look_up(cells().chance, index) - np.float32(0.7))
     canvas.add(pigment, np.float32(amount) * region * strength * (line + hole))
 
 
 def negative_network(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount: float, cell: float) -> None:
     """Inverse network: pale lines round brown, elongated globules."""
-    wall, _, _ = canvas.honeycomb(cell, _offset(rng), bend=10.0)
+    wall = look_up(cells().wall, canvas.honeycomb(cell, _offset(rng), bend=10.0))
     canvas.add(MELANIN, -np.float32(amount) * region * np.exp(-((wall / 0.11) ** 2)))
 
 
@@ -83,11 +84,12 @@ def globules(
     pigment: Pigment = MELANIN,
 ) -> None:
     """Dots and globules: round clumps in a `share` of the honeycomb's cells; `uneven` varies their size and tone."""
-    _, core, chance = canvas.honeycomb(cell, _offset(rng), bend=2.0 + 5.0 * uneven)
+    index = canvas.honeycomb(cell, _offset(rng), bend=4.0 + 5.0 * uneven)
+    core, chance = look_up(cells().core, index), look_up(cells().chance, index)
     size = np.float32(0.36) * (1 + np.float32(uneven) * (chance / np.float32(share) - np.float32(0.6)))
     present = (chance < share).astype(np.float32)
-    clump = smooth_step((size - core) * present, -0.05, 0.13) * present
-    tone = 1 + np.float32(1.2 * uneven) * (np.float32(0.5) - np.mod(chance * 7, 1))
+    clump = smooth_step(size - core, -0.16, 0.20) * present
+    tone = 1 + np.float32(0.3 + 0.9 * uneven) * (np.float32(0.4) - np.mod(chance * 7, 1))
     canvas.add(pigment, np.float32(amount) * region * clump * tone)
 
 
@@ -153,8 +155,8 @@ def regression(canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: 
 
 def pepper(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount: float) -> None:
     """Grey granules: fine blue-grey dots."""
-    grains = smooth_step(canvas.texture(rough(1), 1.0, _offset(rng)), 0.7, 1.5)
-    canvas.add(SLATE, np.float32(amount) * region * grains)
+    grains = smooth_step(canvas.texture(rough(1), 0.7, _offset(rng)), 0.4, 1.6)
+    canvas.add(_PEPPER, np.float32(amount) * region * grains)
 
 
 def cerebriform(
@@ -195,23 +197,32 @@ def arborizing_vessels(
     lines: list[tuple[np.ndarray, float]] = []
     for _ in range(trees):
         angle = rng.uniform(0, TAU)
-        root = radius * rng.uniform(0.75, 1.1) * np.array([np.cos(angle), np.sin(angle)])
-        _grow(rng, root, angle + np.pi + rng.normal(0, 0.5), radius * rng.uniform(0.45, 0.7), 3.0, lines)
+        root = radius * rng.uniform(0.5, 1.1) * np.array([np.cos(angle), np.sin(angle)])
+        _grow(
+            rng, root, angle + np.pi + rng.normal(0, 0.6), radius * rng.uniform(0.6, 1.1), rng.uniform(1.4, 2.3), lines
+        )
     near = smooth_step(s, -0.22 * radius, 0.05 * radius)
-    canvas.add((0.16, 1.05, 0.72), np.float32(amount) * canvas.strokes(lines) * near)
+    canvas.add((0.14, 1.0, 0.72), np.float32(amount) * canvas.strokes(lines, blur=0.6) * near)
 
 
-def _grow(rng, root, heading, length, width, lines) -> None:
-    steps = np.cumsum(rng.normal(0, 0.22, 6))
-    path = np.cumsum(np.stack([np.cos(heading + steps), np.sin(heading + steps)], axis=1), axis=0) * length / 6
-    path = np.concatenate([root[None], root + path])
-    half = len(path) // 2
-    lines += [(path[: half + 1], width), (path[half:], 0.8 * width)]
-    if width < 0.9 or length < 4:
+def _grow(
+    rng: np.random.Generator,
+    root: np.ndarray,
+    heading: float,
+    length: float,
+    width: float,
+    lines: list[tuple[np.ndarray, float]],
+) -> None:
+    """Add a winding vessel and its branches to `lines`."""
+    turns = heading + np.cumsum(rng.normal(0, 0.30, 10))
+    path = root + np.cumsum(np.stack([np.cos(turns), np.sin(turns)], axis=1), axis=0) * length / 10
+    path = np.concatenate([root[None], path])
+    lines += [(path[:5], width), (path[4:8], 0.85 * width), (path[7:], 0.7 * width)]
+    if width < 0.5 or length < 5:
         return
-    for joint in rng.choice(np.arange(2, len(path)), size=int(rng.integers(2, 4)), replace=False):
-        side = rng.choice([-1, 1]) * rng.uniform(0.4, 1.0)
-        _grow(rng, path[joint], heading + steps[joint - 1] + side, length * rng.uniform(0.4, 0.7), width * 0.58, lines)
+    for joint in rng.choice(np.arange(2, 10), size=int(rng.integers(2, 4)), replace=False):
+        side = rng.choice([-1, 1]) * rng.uniform(0.4, 1.1)
+        _grow(rng, path[joint], turns[joint - 1] + side, length * rng.uniform(0.35, 0.7), width * 0.6, lines)
 
 
 def short_vessels(
@@ -235,28 +246,19 @@ def short_vessels(
 
 
 def ovoid_nests(
-    canvas: Canvas,
-    rng: np.random.Generator,
-    s: np.ndarray,
-    inside: np.ndarray,
-    radius: float,
-    count: int,
-    amount: float,
+    canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: float, count: int, amount: float
 ) -> None:
-    """Blue-grey ovoid nests, globules and dots: well-outlined, darker than the skin, deep (hence blue)."""
+    """Blue-grey ovoid nests, globules and dots: confluent, darker than the skin, deep (hence blue and soft-edged)."""
     centres = scatter(canvas, rng, s, count, radius, 2.0)
     if len(centres) == 0:
         return
-    sizes = radius * rng.choice([0.04, 0.09, 0.17], size=len(centres), p=[0.35, 0.4, 0.25]) + 1.0
-    lines = [
-        (np.stack([c - o, c + o]), 1.7 * r)
-        for c, r, o in zip(centres, sizes, rng.normal(0, 0.5, centres.shape) * sizes[:, None], strict=True)
-    ]
-    shades = rng.uniform(0.6, 1.0, len(centres))
-    nests = np.maximum(canvas.discs(centres, sizes, shades), 0.9 * canvas.strokes(lines))
-    mottled = np.clip(1 + 0.25 * canvas.clouds(rng, 0.4), 0.3, 1.6)
-    pigment = tuple(0.8 * slate + 0.25 * brown for slate, brown in zip(SLATE, MELANIN, strict=True))
-    canvas.add(pigment, np.float32(amount) * nests * mottled)
+    sizes = radius * rng.choice([0.03, 0.08, 0.15], size=len(centres), p=[0.40, 0.38, 0.22]) + 1.0
+    axes = rng.normal(0, 0.45, centres.shape) * sizes[:, None]
+    ovals = np.concatenate([centres + share * axes for share in (-1.0, -0.5, 0.0, 0.5, 1.0)])
+    drawn = canvas.discs(ovals, np.tile(sizes, 5), blur=1.6)
+    nests = smooth_step(drawn + np.float32(0.10) * canvas.texture(rough(2), 1.5, _offset(rng)), 0.20, 0.95)
+    mottled = np.clip(1 + 0.35 * canvas.clouds(rng, 0.4), 0.3, 1.7)
+    canvas.add((0.78, 0.74, 0.56), np.float32(amount) * nests * mottled)
 
 
 def ulcer(canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: float) -> None:
@@ -272,7 +274,8 @@ def ulcer(canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: float
 
 def scale(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, share: float) -> None:
     """Surface scale: angular white-yellow flakes."""
-    wall, _, chance = canvas.honeycomb(rng.uniform(9, 14), _offset(rng), bend=9.0)
+    index = canvas.honeycomb(rng.uniform(9, 14), _offset(rng), bend=9.0)
+    wall, chance = look_up(cells().wall, index), look_up(cells().chance, index)
     patchy = smooth_step(canvas.clouds(rng, 0.5) + 1.2 * (np.mod(chance * 13, 1) - 0.5), 0.1, 0.9)
     flake = (
         patchy
@@ -291,18 +294,19 @@ def crust(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount: 
 
 def strawberry(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount: float) -> None:
     """Strawberry pattern: a red pseudonetwork round pale, keratin-filled follicles with a white rim."""
-    _, core, chance = canvas.honeycomb(rng.uniform(12, 17), _offset(rng), bend=5.0)
-    follicle = smooth_step(np.float32(0.30) + np.float32(0.12) * chance - core, 0.0, 0.12)
+    index = canvas.honeycomb(rng.uniform(9, 13), _offset(rng), bend=5.0)
+    core, chance = look_up(cells().core, index), look_up(cells().chance, index)
+    follicle = smooth_step(np.float32(0.20) + np.float32(0.16) * chance - core, -0.06, 0.16)
     canvas.add(BLOOD, np.float32(amount) * region * (1 - follicle))
-    canvas.cover((244, 226, 200), np.float32(0.45) * region * follicle)
-    plug = smooth_step(np.float32(0.13) - core, 0.0, 0.08)
+    canvas.cover((244, 226, 200), np.float32(0.34) * region * follicle)
+    plug = smooth_step(np.float32(0.15) - core, 0.0, 0.10) * (chance > 0.4)
     canvas.add(KERATIN, np.float32(0.6) * region * plug)
 
 
 def satellites(canvas: Canvas, rng: np.random.Generator, radius: float, count: int, pigment: Pigment) -> None:
     """Small spots beside the lesion, apart from it (and outside its mask)."""
     angles, distance = rng.uniform(0, TAU, count), radius * rng.uniform(1.5, 2.3, count)
-    bend = 4.0 * canvas.clouds(rng, 0.4)
+    bend = 3.0 * canvas.clouds(rng, 0.6)
     for angle, far in zip(angles, distance, strict=True):
         size = rng.uniform(4, 11)
         d = np.hypot(canvas.x - np.float32(far * np.cos(angle)), canvas.y - np.float32(far * np.sin(angle))) + bend
