@@ -1,0 +1,1 @@
+"""Which images are there, are they sound, which split do they belong to, and what are their pixels?"""

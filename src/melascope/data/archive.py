@@ -1,0 +1,141 @@
+"""How is a file of a data set read, whether it lies in a folder or inside a zip, and never outside the data set?"""
+
+from __future__ import annotations
+
+import os
+import threading
+import zipfile
+import zlib
+from collections import OrderedDict
+from pathlib import Path, PurePosixPath
+
+from melascope.errors import DataError
+
+MAX_MEMBER_BYTES = 128 * 2**20
+MAX_OPEN_ARCHIVES = 8
+
+_cache = threading.local()
+
+
+def read_member(root: Path, path: str) -> bytes:
+    """Read one file of a data set.
+
+    Parameters
+    ----------
+    root : the data set's folder
+    path : relative to `root`, with `/`; a component that is a `.zip` file is an archive whose member follows,
+        e.g. `HAM10000_images_part_1.zip/ISIC_0024306.jpg`
+
+    Raises
+    ------
+    DataError : the path is unsafe or leaves `root`, the file is missing, too large or cannot be read.
+    """
+    parts = _safe_parts(root, path)
+    outer = _inside(root, path, parts)
+    if outer is None:
+        raise DataError("The file is missing.", where=Path(root) / path)
+    file, member = outer
+    try:
+        return _read_zip(file, member, path) if member else _read_file(file, path)
+    except OSError as error:
+        raise DataError(f"The file cannot be read ({error.strerror or error}).", where=Path(root) / path) from error
+
+
+def list_files(root: Path, path: str) -> list[str]:
+    """Paths (relative to `root`, as `read_member` takes them) of all files under a folder or in a zip, sorted.
+
+    Hidden files and what macOS adds to archives are left out.
+    """
+    parts = _safe_parts(root, path) if path else ()
+    outer = _inside(root, path, parts) if path else (Path(root), "")
+    if outer is None:
+        return []
+    file, _ = outer
+    if file.is_dir():
+        names = [
+            (Path(folder) / name).relative_to(file).as_posix() for folder, _, files in os.walk(file) for name in files
+        ]
+    else:
+        names = [info.filename for info in _archive(file, path).infolist() if not info.is_dir()]
+    names = [name for name in names if not any(p.startswith(".") or p == "__MACOSX" for p in name.split("/"))]
+    return sorted(f"{path}/{name}" if path else name for name in names)
+
+
+def _safe_parts(root: Path, path: str) -> tuple[str, ...]:
+    parts = PurePosixPath(path).parts
+    if not parts or "\0" in path or "\\" in path or ":" in parts[0] or path.startswith("/") or ".." in parts:
+        raise DataError(
+            f"The path {path!r} is not one inside the data set.",
+            where=root,
+            expected="a relative path with '/' and without '..'",
+        )
+    return parts
+
+
+def _inside(root: Path, path: str, parts: tuple[str, ...]) -> tuple[Path, str] | None:
+    """(file, member inside it or ""), or None where there is no such file; links must stay inside `root`."""
+    count = next(
+        (
+            index + 1
+            for index, part in enumerate(parts)
+            if part.lower().endswith(".zip") and Path(root, *parts[: index + 1]).is_file()
+        ),
+        len(parts),
+    )
+    file = Path(root, *parts[:count])
+    if not file.exists():
+        return None
+    if not file.resolve().is_relative_to(Path(root).resolve()):
+        raise DataError(
+            f"The path {path!r} leaves the data set by a link.",
+            where=root,
+            expected="files that lie inside the data set's folder",
+            fix="copy the files there, or give the folder that they truly lie in",
+        )
+    return file, "/".join(parts[count:])
+
+
+def _read_file(file: Path, path: str) -> bytes:
+    _check_size(file.stat().st_size, file)
+    return file.read_bytes()
+
+
+def _read_zip(file: Path, member: str, path: str) -> bytes:
+    archive = _archive(file, path)
+    try:
+        info = archive.getinfo(member)
+    except KeyError as error:
+        raise DataError("The archive has no such member.", where=file / member) from error
+    _check_size(info.file_size, file / member)
+    try:
+        return archive.read(info)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise DataError(
+            f"The member of the archive cannot be read ({error}).",
+            where=file / member,
+            fix="download or copy the archive again",
+        ) from error
+
+
+def _check_size(size: int, where: Path) -> None:
+    if size > MAX_MEMBER_BYTES:
+        raise DataError(f"The file has {size:,} bytes, more than {MAX_MEMBER_BYTES:,}.", where=where)
+
+
+def _archive(file: Path, path: str) -> zipfile.ZipFile:
+    """An open archive, kept by this thread of this process (a file position must not be shared)."""
+    status = file.stat()
+    key = (os.getpid(), str(file), status.st_ino, status.st_size, status.st_mtime_ns)
+    archives: OrderedDict = _cache.__dict__.setdefault("archives", OrderedDict())
+    if key in archives:
+        archives.move_to_end(key)
+        return archives[key]
+    try:
+        archives[key] = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise DataError(
+            f"The archive cannot be read ({error}).", where=file, fix="download or copy the archive again"
+        ) from error
+    while len(archives) > MAX_OPEN_ARCHIVES:
+        archives.popitem(last=False)[1].close()
+    return archives[key]
