@@ -70,6 +70,10 @@ class Canvas:
         for channel, value in zip(self.density, colour, strict=True):
             channel += share * (np.float32(-np.log(value / 255.0)) - channel)
 
+    def distance(self, x: float, y: float) -> np.ndarray:
+        """Distance (rows, columns) of each sheet pixel from the point (x, y), both in lesion coordinates."""
+        return np.hypot(self.x - np.float32(x), self.y - np.float32(y))
+
     def clouds(self, rng: np.random.Generator, size: float = 1.0) -> np.ndarray:
         """A soft random field (rows, columns), unit variance; `size` stretches its features (1: about 40 pixels)."""
         index, offset = int(rng.integers(3)), tuple(rng.uniform(0, 512, 2))
@@ -138,8 +142,10 @@ class Canvas:
             image = image.filter(ImageFilter.BoxBlur(blur))
         return np.asarray(image, dtype=np.float32) * np.float32(1 / 255)
 
-    def picture(self) -> Image.Image:
-        """The sheet as an RGB image of full size."""
+    def picture(self, blur: float = 0.0) -> np.ndarray:
+        """The sheet as RGB of full size (450, 600, 3) uint8, out of focus by `blur` sheet pixels."""
         light = np.exp(-np.maximum(self.density, 0.0)) * np.float32(255)
         sheet = Image.fromarray(np.ascontiguousarray(light.astype(np.uint8).transpose(1, 2, 0)))
-        return sheet.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
+        if blur > 0:
+            sheet = sheet.filter(ImageFilter.BoxBlur(blur))
+        return np.asarray(sheet.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR))

@@ -13,8 +13,8 @@ import numpy as np
 BLOCK: dict[str, int] = {"nv": 20, "mel": 6, "bkl": 5, "bcc": 3, "akiec": 2, "vasc": 2, "df": 2}
 """Lesions of each class in every 40 consecutive ones: HAM10000's order of frequency, less extreme."""
 
-VIEWS = (0.75, 0.17, 0.08)
-"""Share of lesions with 1, 2 and 3 images (HAM10000: 74, 19 and 7 % with more)."""
+VIEWS = (0.75, 0.18, 0.07)
+"""Share of lesions with 1, 2 and 3 images (HAM10000: 0.74, 0.19, and 0.07 with three or more)."""
 
 _AGE = {"akiec": (67, 11), "bcc": (67, 14), "bkl": (64, 14), "df": (53, 13), "mel": (61, 15), "nv": (46, 15)}
 _AGE |= {"vasc": (51, 21)}
@@ -107,11 +107,11 @@ def lesion_of(seed: int, number: int) -> Lesion:
 
 def _atypia(dx: str, rng: np.random.Generator) -> float:
     odd = rng.random()
-    if dx == "nv":  # one nevus in seven is atypical
-        return float(rng.beta(4, 4) if odd < 0.15 else rng.beta(1.8, 5.5))
-    if dx == "mel":  # one melanoma in six is nearly featureless
-        return float(rng.beta(2.2, 3.2) if odd < 0.17 else rng.beta(4.5, 2.0))
-    return float(rng.beta(3, 2))
+    if dx == "nv":  # one nevus in nine is atypical
+        return float(rng.beta(4, 4) if odd < 0.11 else rng.beta(1.6, 6.5))
+    if dx == "mel":  # one melanoma in seven is nearly featureless
+        return float(rng.beta(2.2, 3.2) if odd < 0.14 else rng.beta(5.5, 2.0))
+    return float(rng.beta(2, 2))
 
 
 def _draw(weights: dict[str, float], rng: np.random.Generator) -> str:

@@ -24,11 +24,11 @@ def benign_keratosis(canvas: Canvas, rng: np.random.Generator, radius: float, pl
     canvas.add(MELANIN, np.float32(0.75 * amount) * inside * np.clip(1 + 0.25 * canvas.clouds(rng, 0.9), 0.3, 2))
     canvas.add(KERATIN, np.float32(rng.uniform(0.1, 0.5)) * inside)
     if lentigo:
-        paint.cerebriform(canvas, rng, inside, 0.35 + 0.3 * plain, rng.uniform(0.28, 0.4))
+        paint.cerebriform(canvas, rng, inside, 0.15 + 0.5 * plain, rng.uniform(0.28, 0.4))
     else:
-        paint.cerebriform(canvas, rng, inside, (0.25 + 0.7 * plain) * amount, rng.uniform(0.5, 0.9))
-        paint.comedo_openings(canvas, rng, s, radius, int(rng.poisson(2 + 9 * plain)))
-        paint.milia(canvas, rng, s, radius, int(rng.poisson(2 + 13 * plain)))
+        paint.cerebriform(canvas, rng, inside, (0.12 + 0.8 * plain) * amount, rng.uniform(0.5, 0.9))
+        paint.comedo_openings(canvas, rng, s, radius, int(rng.poisson(11 * plain)))
+        paint.milia(canvas, rng, s, radius, int(rng.poisson(15 * plain)))
     if rng.random() < 0.18:  # lichen-planus-like: grey granules
         paint.pepper(canvas, rng, inside * smooth_step(canvas.clouds(rng, 1.0), -0.3, 0.6), 0.6)
     if rng.random() < 0.15:
@@ -57,7 +57,7 @@ def basal_cell_carcinoma(canvas: Canvas, rng: np.random.Generator, radius: float
         canvas.add(MELANIN, np.float32(rng.uniform(0.4, 0.8)) * leaves)
         canvas.add(SLATE, np.float32(0.3) * leaves)
     if not pigmented or rng.random() < 0.6:
-        paint.arborizing_vessels(canvas, rng, s, radius, 0.35 + 0.55 * plain, trees=int(rng.integers(3, 7)))
+        paint.arborizing_vessels(canvas, rng, s, radius, 0.2 + 0.65 * plain, trees=int(rng.integers(3, 7)))
     if rng.random() < 0.35:
         paint.ulcer(canvas, rng, s, radius)
     if rng.random() < 0.12:
@@ -80,7 +80,7 @@ def actinic_keratosis(canvas: Canvas, rng: np.random.Generator, radius: float, p
         tones = np.clip(1 + 0.5 * canvas.clouds(rng, 0.6), 0, 2)
         canvas.add(MELANIN, np.float32(rng.uniform(0.3, 0.7)) * inside * tones)
         paint.globules(canvas, rng, inside, 0.3, 7.0, uneven=0.6, share=0.6)
-    paint.scale(canvas, rng, inside, (0.2 + 0.6 * plain) * rng.uniform(0.5, 1.0))
+    paint.scale(canvas, rng, inside, (0.05 + 0.7 * plain) * rng.uniform(0.5, 1.0))
     if rng.random() < 0.25 + 0.35 * plain:
         paint.crust(canvas, rng, inside, rng.uniform(0.5, 1.1))
     return s

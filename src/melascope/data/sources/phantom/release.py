@@ -14,6 +14,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -62,7 +63,7 @@ def write_phantom(
 
     Raises
     ------
-    OutputError : the folder cannot be written, or holds something else (another phantom, real data).
+    OutputError : the folder cannot be written or holds something else (another phantom, real data), or a worker died.
     DataError : `n_images`, `seed` or `workers` is impossible.
     """
     if n_images < 1 or workers < 1 or seed < 0:
@@ -161,6 +162,13 @@ def _rendered(seed: int, jobs: list[Job], workers: int) -> Iterator[tuple[int, b
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         try:
             yield from pool.map(draw, jobs, chunksize=8)
+        except BrokenProcessPool as error:
+            raise OutputError(
+                "A worker process ended before its work was done (killed, or out of memory; or the calling script "
+                'is read from stdin or lacks `if __name__ == "__main__":`).',
+                where=f"{workers} workers",
+                fix="the same call with workers=1",
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 from scipy import ndimage
 
 from melascope.data.sources.phantom import other_classes, structures
@@ -52,7 +52,8 @@ def render(seed: int, image: int, lesion: Lesion) -> tuple[np.ndarray, np.ndarra
         structures.satellites(canvas, lesion_rng, radius, count, structures.red_brown_mix(lesion_rng))
     border = PAINTERS[lesion.dx](canvas, lesion_rng, radius, lesion.atypia)
     light(canvas, view_rng)
-    rgb = surface(np.asarray(_focused(canvas.picture(), view_rng)), view_rng)
+    blur = float(view_rng.uniform(0.3, 0.9)) if view_rng.random() < 0.16 else 0.0  # one in six is out of focus
+    rgb = surface(canvas.picture(blur), view_rng)
     for add, share in ARTEFACTS.values():
         if view_rng.random() < share:
             rgb = add(rgb, view_rng)
@@ -68,13 +69,11 @@ def _view(rng: np.random.Generator) -> View:
     )
 
 
-def _focused(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """One picture in six is a little out of focus."""
-    return picture.filter(ImageFilter.BoxBlur(float(rng.uniform(0.5, 1.6)))) if rng.random() < 0.16 else picture
-
-
 def lesion_mask(border: np.ndarray) -> np.ndarray:
     """The largest connected part of `border > 0`, without holes, at full size: (450, 600) uint8, 0 or 255."""
+    top, bottom = _extent((border > 0).any(axis=1))
+    left, right = _extent((border > 0).any(axis=0))
+    border = border[top:bottom, left:right]  # the lesion's box, which is much less than the sheet
     parts, _ = ndimage.label(np.pad(border > 0, 1))
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
@@ -83,8 +82,17 @@ def lesion_mask(border: np.ndarray) -> np.ndarray:
     # Grey levels round the border, so that the mask's edge runs between sheet pixels, too.
     level = np.clip(128 + 24 * border, 0, 255)
     level = np.where(lesion, np.maximum(level, 160), np.minimum(level, 127)).astype(np.uint8)
-    full = Image.fromarray(level).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
-    return np.asarray(full.point([0] * 128 + [255] * 128))
+    size = (2 * (right - left), 2 * (bottom - top))
+    full = Image.fromarray(level).resize(size, Image.Resampling.BILINEAR).point([0] * 128 + [255] * 128)
+    mask = Image.new("L", (WIDTH, HEIGHT))
+    mask.paste(full, (2 * left, 2 * top))
+    return np.asarray(mask)
+
+
+def _extent(occupied: np.ndarray) -> tuple[int, int]:
+    """First and one past the last True, with one to spare where there is room."""
+    places = np.flatnonzero(occupied)
+    return max(int(places[0]) - 1, 0), min(int(places[-1]) + 2, len(occupied))
 
 
 def render_files(seed: int, image: int, lesion: Lesion) -> tuple[bytes, bytes]:

@@ -10,15 +10,15 @@ from melascope.data.sources.phantom.canvas import BLOOD, HEIGHT, MELANIN, SHEET,
 from melascope.data.sources.phantom.noise import cells, look_up, skin_grain, smooth_step
 
 TONES: tuple[tuple[tuple[int, int, int], float], ...] = (
-    ((232, 152, 156), 0.20),  # pink
+    ((232, 152, 156), 0.22),  # pink
     ((218, 132, 134), 0.10),  # red
     ((208, 178, 192), 0.17),  # lilac
     ((190, 172, 186), 0.07),  # grey lilac
     ((234, 200, 178), 0.15),  # beige
     ((232, 172, 132), 0.09),  # orange
-    ((226, 210, 208), 0.08),  # pale
-    ((190, 134, 112), 0.08),  # brown
-    ((150, 100, 82), 0.06),  # dark brown
+    ((226, 210, 208), 0.09),  # pale
+    ((190, 134, 112), 0.06),  # brown
+    ((150, 100, 82), 0.05),  # dark brown
 )
 """RGB of bare skin as HAM10000's cameras show it, with its share (dark tones are rarer there than here)."""
 

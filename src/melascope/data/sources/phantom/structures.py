@@ -20,10 +20,22 @@ def _offset(rng: np.random.Generator) -> tuple[float, float]:
     return float(rng.uniform(0, 512)), float(rng.uniform(0, 512))
 
 
-def scatter(canvas: Canvas, rng: np.random.Generator, s: np.ndarray, count: int, reach: float, inset: float):
-    """Up to `count` points (n, 2), at least `inset` sheet pixels inside the border, within `reach` of the centre."""
-    points = rng.uniform(-reach, reach, (6 * count, 2))
-    return points[canvas.at(s, points) > inset][:count]
+def scatter(
+    canvas: Canvas, rng: np.random.Generator, s: np.ndarray, count: int, reach: float, inset: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Up to `count` points, at least `inset` sheet pixels inside the border, within `reach` of the centre.
+
+    Each comes with three numbers in [0, 1) for its size and shape. They are drawn here, for every candidate: were
+    they drawn for the points that remain, a point lost at the picture's edge would change the rest of the lesion.
+
+    Returns
+    -------
+    points : (n, 2) lesion coordinates, n ≤ count.
+    luck : (n, 3).
+    """
+    points, luck = rng.uniform(-reach, reach, (6 * count, 2)), rng.random((6 * count, 3))
+    kept = np.flatnonzero(canvas.at(s, points) > inset)[:count]
+    return points[kept], luck[kept]
 
 
 def outline(
@@ -103,10 +115,9 @@ def blotch(
     off_centre: float,
 ) -> None:
     """A structureless dark area, `off_centre` (share of the radius) away from the middle."""
-    angle = rng.uniform(0, TAU)
-    cx, cy = (off_centre * radius * f(angle) for f in (np.cos, np.sin))
+    angle, far = rng.uniform(0, TAU), off_centre * radius
     size = radius * rng.uniform(0.28, 0.5)
-    d = np.hypot(canvas.x - np.float32(cx), canvas.y - np.float32(cy)) / np.float32(size)
+    d = canvas.distance(far * np.cos(angle), far * np.sin(angle)) / np.float32(size)
     edge = 1 - d + np.float32(0.28) * canvas.clouds(rng, 0.5)
     canvas.add(MELANIN, np.float32(amount) * smooth_step(edge, -0.15, 0.45) * inside)
 
@@ -119,30 +130,29 @@ def streaks(
     angles = start + rng.uniform(0, sector, count)
     rays = np.linspace(0.3, 2.2, 48) * radius
     length, width = rng.uniform(0.12, 0.30, count) * radius, rng.uniform(1.0, 2.2, count)
+    bends, bulbs = rng.normal(0, 0.12, count), rng.uniform(0.4, 0.95, count) * width
     lines, tips = [], []
-    for angle, reach, thick in zip(angles, length, width, strict=True):
+    for angle, reach, thick, bend, bulb in zip(angles, length, width, bends, bulbs, strict=True):
         way = np.array([np.cos(angle), np.sin(angle)])
         border = rays[np.flatnonzero(canvas.at(s, rays[:, None] * way) > 0)[-1:]]
-        if len(border) == 0:
-            continue
-        bend = rng.normal(0, 0.12) * reach * np.array([-way[1], way[0]])
-        foot, tip = way * (border[0] - reach * 0.8), way * (border[0] + reach * 0.7) + bend
-        lines.append((np.stack([foot, (foot + tip) / 2 + bend * 0.5, tip]), thick))
-        tips.append((tip, thick * rng.uniform(0.7, 1.2)))
+        if len(border):
+            aside = bend * reach * np.array([-way[1], way[0]])
+            foot, tip = way * (border[0] - reach * 0.8), way * (border[0] + reach * 0.7) + aside
+            lines.append((np.stack([foot, (foot + tip) / 2 + aside * 0.5, tip]), thick))
+            tips.append((tip, bulb))
     if lines:
-        drawn = canvas.strokes(lines)
-        bulbs = canvas.discs(np.array([tip for tip, _ in tips]), np.array([size for _, size in tips]))
-        canvas.add(MELANIN, np.float32(amount) * np.maximum(drawn, bulbs))
+        ends = canvas.discs(np.array([tip for tip, _ in tips]), np.array([size for _, size in tips]), blur=0.7)
+        canvas.add(MELANIN, np.float32(amount) * np.maximum(canvas.strokes(lines, blur=0.7), ends))
 
 
 def veil(canvas: Canvas, rng: np.random.Generator, s: np.ndarray, inside: np.ndarray, radius: float, share: float):
     """Blue-white veil: a structureless blue area under a whitish ground-glass film, covering part of the lesion."""
     angle, distance = rng.uniform(0, TAU), radius * rng.uniform(0.05, 0.5)
-    cx, cy = distance * np.cos(angle), distance * np.sin(angle)
-    d = np.hypot(canvas.x - np.float32(cx), canvas.y - np.float32(cy)) / np.float32(radius * rng.uniform(0.35, 0.65))
+    d = canvas.distance(distance * np.cos(angle), distance * np.sin(angle))
+    d = d / np.float32(radius * rng.uniform(0.35, 0.65))
     area = smooth_step(1 - d + np.float32(0.35) * canvas.clouds(rng, 0.7), -0.1, 0.5) * smooth_step(s, 1, 7)
-    canvas.add(SLATE, np.float32(0.45) * area * inside)
-    colour = (rng.uniform(98, 130), rng.uniform(110, 136), rng.uniform(140, 172))
+    canvas.add(SLATE, np.float32(0.35) * area * inside)
+    colour = (rng.uniform(108, 138), rng.uniform(114, 138), rng.uniform(136, 160))
     canvas.cover(colour, np.float32(share) * area)
 
 
@@ -170,21 +180,20 @@ def cerebriform(
 
 def milia(canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: float, count: int) -> None:
     """Milia-like cysts: round, bright, white-yellow, some starry and small, some cloudy and large."""
-    centres = scatter(canvas, rng, s, count, radius, 4.0)
+    centres, luck = scatter(canvas, rng, s, count, radius, 4.0)
     if len(centres):
-        sizes = rng.choice([1.2, 2.0, 3.2], size=len(centres), p=[0.5, 0.35, 0.15]) * rng.uniform(
-            0.8, 1.2, len(centres)
-        )
+        kind = np.digitize(luck[:, 0], [0.5, 0.85])
+        sizes = np.array([1.2, 2.0, 3.2])[kind] * (0.8 + 0.4 * luck[:, 1])
         canvas.cover((245, 226, 196), np.float32(0.30) * canvas.discs(centres, 1.6 * sizes))
         canvas.cover((250, 240, 218), np.float32(0.55) * canvas.discs(centres, sizes))
 
 
 def comedo_openings(canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: float, count: int) -> None:
     """Comedo-like openings: sharp brown-black keratin plugs, some drawn out into crypts."""
-    centres = scatter(canvas, rng, s, count, radius, 3.0)
+    centres, luck = scatter(canvas, rng, s, count, radius, 3.0)
     if len(centres):
-        sizes = rng.uniform(1.3, 3.4, len(centres))
-        ends = centres + rng.normal(0, 2.5, centres.shape)
+        sizes = 1.3 + 2.1 * luck[:, 0]
+        ends = centres + 8.0 * (luck[:, 1:] - 0.5)
         plugs = [(np.stack([a, b]), 1.3 * r) for a, b, r in zip(centres, ends, sizes, strict=True)]
         dark = np.maximum(canvas.discs(centres, sizes), canvas.strokes(plugs))
         canvas.add((0.9, 1.25, 1.5), np.float32(0.95) * dark)
@@ -196,11 +205,10 @@ def arborizing_vessels(
     """Arborizing vessels: bright red stems that branch into ever finer twigs across the lesion."""
     lines: list[tuple[np.ndarray, float]] = []
     for _ in range(trees):
-        angle = rng.uniform(0, TAU)
+        angle, turn = rng.uniform(0, TAU), rng.normal(0, 0.6)
         root = radius * rng.uniform(0.5, 1.1) * np.array([np.cos(angle), np.sin(angle)])
-        _grow(
-            rng, root, angle + np.pi + rng.normal(0, 0.6), radius * rng.uniform(0.6, 1.1), rng.uniform(1.4, 2.3), lines
-        )
+        length, width = radius * rng.uniform(0.6, 1.1), rng.uniform(1.4, 2.3)
+        _grow(rng, root, angle + np.pi + turn, length, width, lines)
     near = smooth_step(s, -0.22 * radius, 0.05 * radius)
     canvas.add((0.14, 1.0, 0.72), np.float32(amount) * canvas.strokes(lines, blur=0.6) * near)
 
@@ -214,13 +222,13 @@ def _grow(
     lines: list[tuple[np.ndarray, float]],
 ) -> None:
     """Add a winding vessel and its branches to `lines`."""
-    turns = heading + np.cumsum(rng.normal(0, 0.30, 10))
-    path = root + np.cumsum(np.stack([np.cos(turns), np.sin(turns)], axis=1), axis=0) * length / 10
+    turns = heading + np.cumsum(rng.normal(0, 0.30, 9))
+    path = root + np.cumsum(np.stack([np.cos(turns), np.sin(turns)], axis=1), axis=0) * length / 9
     path = np.concatenate([root[None], path])
-    lines += [(path[:5], width), (path[4:8], 0.85 * width), (path[7:], 0.7 * width)]
-    if width < 0.5 or length < 5:
+    lines += [(path[:6], width), (path[5:], 0.75 * width)]
+    if width < 0.65 or length < 6:
         return
-    for joint in rng.choice(np.arange(2, 10), size=int(rng.integers(2, 4)), replace=False):
+    for joint in rng.choice(np.arange(2, 9), size=int(rng.integers(2, 4)), replace=False):
         side = rng.choice([-1, 1]) * rng.uniform(0.4, 1.1)
         _grow(rng, path[joint], turns[joint - 1] + side, length * rng.uniform(0.35, 0.7), width * 0.6, lines)
 
@@ -229,11 +237,11 @@ def short_vessels(
     canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: float, count: int, *, coiled: bool, amount: float
 ) -> None:
     """Dotted (`coiled=False`: dots and commas) or glomerular vessels (coils), often in clusters."""
-    seeds = scatter(canvas, rng, s, max(1, count // 12), radius, 5.0)
-    if len(seeds) == 0:
-        return
+    seeds = rng.uniform(-0.65, 0.65, (max(1, count // 12), 2)) * radius
     centres = seeds[rng.integers(len(seeds), size=count)] + rng.normal(0, 0.22 * radius, (count, 2))
-    centres = centres[canvas.at(s, centres) > 2]
+    sizes = rng.uniform(0.9, 1.7, count)
+    kept = canvas.at(s, centres) > 2
+    centres, sizes = centres[kept], sizes[kept]
     if len(centres) == 0:
         return
     if coiled:
@@ -241,7 +249,7 @@ def short_vessels(
         spiral = np.stack([np.cos(turn), np.sin(turn)], axis=1) * np.linspace(0.6, 2.6, 12)[:, None]
         drawn = canvas.strokes([(centre + spiral, 1.0) for centre in centres])
     else:
-        drawn = canvas.discs(centres, rng.uniform(0.9, 1.7, len(centres)))
+        drawn = canvas.discs(centres, sizes)
     canvas.add(BLOOD, np.float32(amount) * drawn)
 
 
@@ -249,23 +257,23 @@ def ovoid_nests(
     canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: float, count: int, amount: float
 ) -> None:
     """Blue-grey ovoid nests, globules and dots: confluent, darker than the skin, deep (hence blue and soft-edged)."""
-    centres = scatter(canvas, rng, s, count, radius, 2.0)
+    centres, luck = scatter(canvas, rng, s, count, radius, 2.0)
+    grain, mottled = canvas.texture(rough(2), 1.5, _offset(rng)), np.clip(1 + 0.35 * canvas.clouds(rng, 0.4), 0.3, 1.7)
     if len(centres) == 0:
         return
-    sizes = radius * rng.choice([0.03, 0.08, 0.15], size=len(centres), p=[0.40, 0.38, 0.22]) + 1.0
-    axes = rng.normal(0, 0.45, centres.shape) * sizes[:, None]
+    sizes = radius * np.array([0.03, 0.08, 0.15])[np.digitize(luck[:, 0], [0.40, 0.78])] + 1.0
+    axes = 1.6 * (luck[:, 1:] - 0.5) * sizes[:, None]
     ovals = np.concatenate([centres + share * axes for share in (-1.0, -0.5, 0.0, 0.5, 1.0)])
     drawn = canvas.discs(ovals, np.tile(sizes, 5), blur=1.6)
-    nests = smooth_step(drawn + np.float32(0.10) * canvas.texture(rough(2), 1.5, _offset(rng)), 0.20, 0.95)
-    mottled = np.clip(1 + 0.35 * canvas.clouds(rng, 0.4), 0.3, 1.7)
+    nests = smooth_step(drawn + np.float32(0.10) * grain, 0.20, 0.95)
     canvas.add((0.78, 0.74, 0.56), np.float32(amount) * nests * mottled)
 
 
 def ulcer(canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: float) -> None:
     """Ulceration: a sharp, raw, orange-red patch with brown-black crust in it."""
     angle, distance = rng.uniform(0, TAU), radius * rng.uniform(0, 0.45)
-    d = np.hypot(canvas.x - np.float32(distance * np.cos(angle)), canvas.y - np.float32(distance * np.sin(angle)))
-    area = smooth_step(1 - d / np.float32(radius * rng.uniform(0.2, 0.4)) + 0.3 * canvas.clouds(rng, 0.35), 0.0, 0.12)
+    d = canvas.distance(distance * np.cos(angle), distance * np.sin(angle)) / np.float32(radius * rng.uniform(0.2, 0.4))
+    area = smooth_step(1 - d + 0.3 * canvas.clouds(rng, 0.35), 0.0, 0.12)
     area = area * smooth_step(s, 0, 3)
     canvas.add((0.30, 1.05, 1.25), np.float32(0.6) * area)
     crusts = smooth_step(canvas.clouds(rng, 0.25), 0.2, 0.9) * area
@@ -309,7 +317,7 @@ def satellites(canvas: Canvas, rng: np.random.Generator, radius: float, count: i
     bend = 3.0 * canvas.clouds(rng, 0.6)
     for angle, far in zip(angles, distance, strict=True):
         size = rng.uniform(4, 11)
-        d = np.hypot(canvas.x - np.float32(far * np.cos(angle)), canvas.y - np.float32(far * np.sin(angle))) + bend
+        d = canvas.distance(far * np.cos(angle), far * np.sin(angle)) + bend
         spot = smooth_step(np.float32(size) - d, -3, 4)
         canvas.add(pigment, np.float32(rng.uniform(0.4, 1.1)) * spot)
 
