@@ -49,7 +49,7 @@ def decode_image(data: bytes, *, name: str) -> np.ndarray:
     ImageError : the bytes are no image that we read safely; says which file and why.
     """
     header = _header(data, name)
-    return _upright(_rgb(_load(header, name), header, name), header.orientation)
+    return _upright(_rgb(_load(header, name), name), header.orientation)
 
 
 def image_size(data: bytes, *, name: str) -> tuple[int, int]:
@@ -71,11 +71,16 @@ def decode_mask(data: bytes, *, name: str) -> np.ndarray:
     ------
     ImageError : no image that we read safely, or one with colours in it.
     """
-    rgb = decode_image(data, name=name)
-    grey = rgb[..., 0]
-    if (grey != rgb[..., 1]).any() or (grey != rgb[..., 2]).any():
-        raise ImageError("The mask has colours.", where=name, expected="a grey image, 255 in the lesion and 0 outside")
-    return grey > (127 if grey.max() > 1 else 0)
+    header = _header(data, name)
+    image = _load(header, name)
+    if image.mode in ("1", "L") and "transparency" not in image.info:  # the usual mask, without the way over RGB
+        grey = np.array(image.convert("L"))
+    else:
+        rgb = _rgb(image, name)
+        if (rgb != rgb[..., :1]).any():
+            raise ImageError("The mask has colours.", where=name, expected="grey, 255 in the lesion and 0 outside")
+        grey = rgb[..., 0]
+    return _upright(grey > (127 if grey.max() > 1 else 0), header.orientation)
 
 
 def _header(data: bytes, name: str) -> Header:
@@ -111,24 +116,23 @@ def _load(header: Header, name: str) -> Image.Image:
     return image
 
 
-def _rgb(image: Image.Image, header: Header, name: str) -> np.ndarray:
+def _rgb(image: Image.Image, name: str) -> np.ndarray:
     """(height, width, 3) uint8 pixels as stored, by the module's table."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return np.asarray(image)
     if image.mode in ("I;16", "I;16B", "I"):  # `convert("RGB")` would clip these at 255 instead of scaling
         if "transparency" in image.info:
             raise _refusal("it has transparent pixels", name)
         return np.repeat((np.asarray(image, dtype=np.uint32) >> 8).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         raise _refusal(f"its pixels are {image.mode}", name)
-    rgba = np.asarray(image.convert("RGBA"))
-    if (rgba[..., 3] != 255).any():
-        raise _refusal("it has transparent pixels, whose colour nobody knows", name)
-    return rgba[..., :3]
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        if image.getchannel("A").getextrema() != (255, 255):
+            raise _refusal("it has transparent pixels, whose colour nobody knows", name)
+    return np.array(image.convert("RGB"))
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Apply an EXIF orientation (CIPA DC-008, tag 0x0112) to (height, width, 3) pixels."""
+    """Apply an EXIF orientation (CIPA DC-008, tag 0x0112) to (height, width, …) pixels."""
     if orientation in (2, 4, 5, 7):
         pixels = pixels[:, ::-1]
     turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)
