@@ -41,6 +41,14 @@ def read_member(root: Path, path: str) -> bytes:
         raise DataError(f"The file cannot be read ({error.strerror or error}).", where=Path(root) / path) from error
 
 
+def outer_file(root: Path, path: str) -> Path:
+    """The file on disk that holds `path`: itself, or the archive that it is a member of; a `DataError` if missing."""
+    outer = _inside(root, path, _safe_parts(root, path))
+    if outer is None:
+        raise DataError("The file is missing.", where=Path(root) / path)
+    return outer[0]
+
+
 def list_files(root: Path, path: str) -> list[str]:
     """Paths (relative to `root`, as `read_member` takes them) of all files under a folder or in a zip, sorted.
 
