@@ -1,0 +1,114 @@
+"""What does a yes/no rule find, what does it miss, and how many false alarms does it raise for that?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from melascope.evaluation.metrics import counts_by_lesion, ratio
+from melascope.tables.results import Figure, figure_from_json
+
+CELLS = ("tp", "fn", "fp", "tn")
+
+
+@dataclass(frozen=True)
+class DecisionFigure:
+    """A row of `DECISION_FIGURES`: a quotient of cells of the 2×2 table.
+
+    Parameters
+    ----------
+    over, under : cells summed above and below the line.
+    is_share : the cells above are among those below.
+    undefined : what there is none of when the figure is undefined; `{unit}` and `{target}` are filled in.
+    """
+
+    over: tuple[str, ...]
+    under: tuple[str, ...]
+    is_share: bool
+    undefined: str
+
+
+DECISION_FIGURES: dict[str, DecisionFigure] = {
+    "sensitivity": DecisionFigure(("tp",), ("tp", "fn"), True, "n=0 {unit}s of {target}"),
+    "specificity": DecisionFigure(("tn",), ("tn", "fp"), True, "n=0 {unit}s other than {target}"),
+    "ppv": DecisionFigure(("tp",), ("tp", "fp"), True, "n=0 {unit}s called positive"),
+    "npv": DecisionFigure(("tn",), ("tn", "fn"), True, "n=0 {unit}s called negative"),
+    "false_alarms_per_found": DecisionFigure(("fp",), ("tp",), False, "n=0 {unit}s of {target} found"),
+}
+"""Every figure of a yes/no decision. PPV and NPV hold only at the prevalence of the images at hand."""
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Truth and decision of images, or of lesions.
+
+    Parameters
+    ----------
+    truth, called : (n,) bool, is of the target; is called positive
+    lesion : (n,) int64, number of the lesion, of `n_lesions` that a bootstrap draw has weights for
+    """
+
+    truth: np.ndarray
+    called: np.ndarray
+    lesion: np.ndarray
+    n_lesions: int
+
+    @cached_property
+    def cell(self) -> np.ndarray:
+        """(n,) int64: which of `CELLS` each row falls into."""
+        return np.where(self.truth, np.where(self.called, 0, 1), np.where(self.called, 2, 3))
+
+    @cached_property
+    def by_lesion(self) -> csr_array:
+        """(4, n_lesions) counts of `CELLS`."""
+        return counts_by_lesion(self.cell, self.lesion, len(CELLS), self.n_lesions)
+
+    def counts(self) -> dict[str, int]:
+        """Rows in each of `CELLS`."""
+        return dict(zip(CELLS, np.bincount(self.cell, minlength=len(CELLS)).tolist(), strict=True))
+
+    def under(self, figure: DecisionFigure) -> np.ndarray:
+        """(n,) bool: rows that the figure is a share or mean of."""
+        return np.isin(self.cell, [CELLS.index(name) for name in figure.under])
+
+    def figures(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Each of `DECISION_FIGURES` (draws,) under weights (draws, n_lesions); NaN where undefined."""
+        counts = dict(zip(CELLS, self.by_lesion @ weights.T, strict=True))
+        return {
+            name: ratio(sum(counts[cell] for cell in figure.over), sum(counts[cell] for cell in figure.under))
+            for name, figure in DECISION_FIGURES.items()
+        }
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The figures of one yes/no rule, as they are written down.
+
+    Parameters
+    ----------
+    at : "argmax" (the top class is a target class) or "operating_point" (P(target) >= frozen threshold).
+    unit : "image" or "lesion".
+    tp, fn, fp, tn : counts of that unit; `fn` are missed, `fp` are false alarms.
+    figures : name in `DECISION_FIGURES` -> figure.
+    """
+
+    at: str
+    unit: str
+    tp: int
+    fn: int
+    fp: int
+    tn: int
+    figures: dict[str, Figure]
+
+    def as_json(self) -> dict[str, Any]:
+        counts = {name: getattr(self, name) for name in ("at", "unit", *CELLS)}
+        return counts | {"figures": {name: figure.as_json() for name, figure in self.figures.items()}}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Decision:
+        figures = {name: figure_from_json(figure) for name, figure in content["figures"].items()}
+        return cls(**{**content, "figures": figures})

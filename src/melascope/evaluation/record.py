@@ -1,0 +1,251 @@
+"""What is written down of an evaluation, and how is it read back?"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from melascope.classes import CLASSES, RESEARCH_ONLY
+from melascope.errors import RunError
+from melascope.evaluation.decisions import Decision
+from melascope.evaluation.lesion_level import LESION_RULE
+from melascope.evaluation.operating_point import OperatingPoint, target_name
+from melascope.files import make_folder, read_json, write_json, write_text
+from melascope.tables.predictions import PredictionsOrigin
+from melascope.tables.results import Estimate, Figure, NotApplicable, figure_from_json
+
+SCHEMA_VERSION = 1
+EVALUATION_FILE = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class Group:
+    """All figures of a group of images.
+
+    Parameters
+    ----------
+    n_images, n_lesions : its size.
+    class_counts : class -> (images, lesions).
+    confusion : (7, 7) images by truth (rows) and predicted class (columns).
+    overall : accuracy, balanced_accuracy, macro_f1.
+    per_class : recall, specificity, auroc: class -> figure.
+    decisions : about the target, at argmax and at the operating point, per image and per lesion.
+    """
+
+    n_images: int
+    n_lesions: int
+    class_counts: dict[str, tuple[int, int]]
+    confusion: tuple[tuple[int, ...], ...]
+    overall: dict[str, Figure]
+    per_class: dict[str, dict[str, Figure]]
+    decisions: tuple[Decision, ...]
+
+    def decision(self, at: str, unit: str) -> Decision | None:
+        """The decision figures `at` "argmax" or "operating_point" for `unit` "image" or "lesion", if there are any."""
+        return next((decision for decision in self.decisions if (decision.at, decision.unit) == (at, unit)), None)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "n_images": self.n_images,
+            "n_lesions": self.n_lesions,
+            "class_counts": {name: list(counts) for name, counts in self.class_counts.items()},
+            "confusion": [list(row) for row in self.confusion],
+            "overall": {name: figure.as_json() for name, figure in self.overall.items()},
+            "per_class": {
+                metric: {name: figure.as_json() for name, figure in figures.items()}
+                for metric, figures in self.per_class.items()
+            },
+            "decisions": [decision.as_json() for decision in self.decisions],
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Group:
+        return cls(
+            n_images=content["n_images"],
+            n_lesions=content["n_lesions"],
+            class_counts={name: tuple(counts) for name, counts in content["class_counts"].items()},
+            confusion=tuple(tuple(row) for row in content["confusion"]),
+            overall={name: figure_from_json(figure) for name, figure in content["overall"].items()},
+            per_class={
+                metric: {name: figure_from_json(figure) for name, figure in figures.items()}
+                for metric, figures in content["per_class"].items()
+            },
+            decisions=tuple(Decision.from_json(decision) for decision in content["decisions"]),
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that was found about a predictions table.
+
+    Parameters
+    ----------
+    split : the rows that were judged; "" where the table names no splits.
+    target : classes to be found, e.g. ("mel",).
+    origin : where the table comes from.
+    operating_point : the frozen point, or None: then only argmax is judged.
+    draws, seed : of the lesion bootstrap.
+    groups : "all" and "histology" (truth confirmed under the microscope); a group without images is NotApplicable.
+    caveats : sentences that belong beside every figure.
+    """
+
+    split: str
+    target: tuple[str, ...]
+    origin: PredictionsOrigin
+    operating_point: OperatingPoint | None
+    draws: int
+    seed: int
+    groups: dict[str, Group | NotApplicable]
+    caveats: tuple[str, ...]
+
+    @property
+    def whole(self) -> Group:
+        """The group of all judged images."""
+        return self.groups["all"]  # type: ignore[return-value]  # evaluate() refuses a table without rows
+
+    @property
+    def target_name(self) -> str:
+        """The target in words."""
+        return target_name(self.target)
+
+    @property
+    def at(self) -> str:
+        """The decision that the headline tells: at the operating point where there is one."""
+        return "operating_point" if self.operating_point else "argmax"
+
+    @property
+    def is_phantom(self) -> bool:
+        """Whether the images were drawn by a computer."""
+        return self.origin.source == "phantom"
+
+    def headline(self) -> str:
+        """One sentence: sensitivity and specificity for the target, with n, interval, and where the threshold is from.
+
+        >>> evaluation.headline()  # doctest: +SKIP
+        'melanoma, 124 images of 72 lesions (test), threshold 0.137 frozen on validation: sensitivity 0.83 ...'
+        """
+        decision = self.whole.decision(self.at, "image")
+        counts = [self.whole.class_counts[name] for name in self.target]
+        images, lesions = (sum(column) for column in zip(*counts, strict=True))
+        rule = (
+            f"threshold {self.operating_point.threshold:.3g} frozen on validation"
+            if self.operating_point
+            else "top class, no threshold"
+        )
+        return (
+            f"{'PHANTOM (synthetic images): ' if self.is_phantom else ''}{self.target_name}, "
+            f"{plural(images, 'image')} of {plural(lesions, 'lesion')} ({self.split or 'all rows'}), {rule}: "
+            f"sensitivity {share(decision.figures['sensitivity'], decision.tp)}, "
+            f"specificity {share(decision.figures['specificity'], decision.tn)}"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "headline": self.headline(),
+            "split": self.split,
+            "target": list(self.target),
+            "origin": asdict(self.origin),
+            "operating_point": self.operating_point.as_json() if self.operating_point else None,
+            "lesion_rule": LESION_RULE,
+            "interval": {"level": 0.95, "draws": self.draws, "seed": self.seed, "unit": "lesion"},
+            "groups": {name: group.as_json() for name, group in self.groups.items()},
+            "caveats": list(self.caveats),
+            "notice": RESEARCH_ONLY,
+        }
+
+    @classmethod
+    def from_json(cls, content: Any, where: Path | str = "evaluation") -> Evaluation:
+        """Read back what `as_json` wrote."""
+        if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
+            raise RunError("This is not an evaluation.", where=where, expected=f"schema version {SCHEMA_VERSION}")
+        point = content["operating_point"]
+        return cls(
+            split=content["split"],
+            target=tuple(content["target"]),
+            origin=PredictionsOrigin(**content["origin"]),
+            operating_point=OperatingPoint.from_json(point, where) if point else None,
+            draws=content["interval"]["draws"],
+            seed=content["interval"]["seed"],
+            groups={name: _group_from_json(group) for name, group in content["groups"].items()},
+            caveats=tuple(content["caveats"]),
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> Evaluation:
+        """Read `evaluation.json` of a folder that `write` made."""
+        path = Path(folder) / EVALUATION_FILE
+        return cls.from_json(read_json(path), where=path)
+
+    def write(self, folder: Path) -> Path:
+        """Write `evaluation.json` and, for spreadsheets, `figures.csv` and `confusion.csv`; return the first's path."""
+        folder = make_folder(Path(folder))
+        rows = [["truth \\ predicted", *CLASSES]]
+        rows += [[name, *map(str, row)] for name, row in zip(CLASSES, self.whole.confusion, strict=True)]
+        write_text(folder / "confusion.csv", csv_text(rows))
+        write_text(folder / "figures.csv", csv_text([list(_FIGURE_COLUMNS), *self._figure_rows()]))
+        return write_json(folder / EVALUATION_FILE, self.as_json())
+
+    def _figure_rows(self) -> Iterator[list[str]]:
+        for name, group in self.groups.items():
+            if isinstance(group, NotApplicable):
+                yield _figure_row([name, "", "", ""], group)
+                continue
+            for metric, figure in group.overall.items():
+                yield _figure_row([name, metric, "", "argmax"], figure)
+            for metric, figures in group.per_class.items():
+                at = "" if metric == "auroc" else "argmax"
+                yield from (_figure_row([name, metric, one, at], figure) for one, figure in figures.items())
+            for decision in group.decisions:
+                for metric, figure in decision.figures.items():
+                    yield _figure_row([name, metric, "+".join(self.target), decision.at], figure, decision.unit)
+
+
+_FIGURE_COLUMNS = (
+    *("group", "figure", "class", "at", "unit", "value", "low", "high", "n", "n_lesions", "not_applicable"),
+)
+
+
+def _figure_row(key: list[str], figure: Figure, unit: str = "image") -> list[str]:
+    if isinstance(figure, NotApplicable):
+        return [*key, unit, "", "", "", "", "", figure.reason]
+    numbers = [figure.value, figure.low, figure.high, figure.n, figure.n_lesions]
+    return [*key, unit, *("" if number is None else repr(number) for number in numbers), ""]
+
+
+def _group_from_json(content: dict[str, Any]) -> Group | NotApplicable:
+    return NotApplicable(content["not_applicable"]) if "not_applicable" in content else Group.from_json(content)
+
+
+def csv_text(rows: list[list[str]]) -> str:
+    """Rows as CSV text in which no cell can start a spreadsheet formula: a leading quote makes it text."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerows(
+        [["'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell for cell in row] for row in rows]
+    )
+    return stream.getvalue()
+
+
+def plural(count: int, word: str) -> str:
+    """`1 image`, `2 images`, `1,003 images`."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def share(figure: Figure, count: int) -> str:
+    """A proportion as in a sentence: `0.83 [0.75, 0.90] (103/124)`."""
+    if isinstance(figure, NotApplicable):
+        return str(figure)
+    return f"{with_interval(figure)} ({count:,}/{figure.n:,})"
+
+
+def with_interval(figure: Estimate, digits: int = 2) -> str:
+    """`0.83 [0.75, 0.90]`, or the value alone where no interval could be computed."""
+    text = f"{figure.value:.{digits}f}"
+    if figure.low is not None and figure.high is not None:
+        text += f" [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
+    return text
