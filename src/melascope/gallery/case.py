@@ -1,0 +1,319 @@
+"""What is known of one image that a person looks at, all of it computed?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from melascope.classes import CLASSES, MEL
+from melascope.data.archive import read_member
+from melascope.data.decode import decode_image, decode_mask
+from melascope.errors import DataError, RunError
+from melascope.evaluation.operating_point import OperatingPoint
+from melascope.explain.mask_scores import MapScore, score_map
+from melascope.explain.overlay import shared_scale
+from melascope.gallery.outcomes import HELD_OUT, outcome_of, section_of
+from melascope.gallery.selection import Selection
+from melascope.tables.lesions import LesionTable
+from melascope.tables.maps import MapStore
+from melascope.tables.predictions import Predictions
+from melascope.tables.results import NotApplicable
+
+DATASET_MASK = "the data set's lesion mask"
+NO_MASK = NotApplicable("the data set has no lesion mask for this image")
+
+LOGIT_TOLERANCE = 0.05
+"""How far the logits beside the maps may lie from the predictions': other precision, never another image."""
+
+
+@dataclass(frozen=True)
+class SameLesion:
+    """Another image of the same lesion, and how it fared."""
+
+    image_id: str
+    split: str
+    predicted: str
+    p_mel: float
+    above: bool
+
+
+@dataclass(frozen=True)
+class Price:
+    """What finding a missed melanoma would have cost, counted on the held-out images without melanoma.
+
+    Parameters
+    ----------
+    called_now : of `n_others` images at or above the frozen threshold
+    called_then : the same, were the threshold lowered to this image's P(mel)
+    """
+
+    called_now: int
+    called_then: int
+    n_others: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image, what the model said of it, and what its maps show.
+
+    Parameters
+    ----------
+    dx : truth, `""` where unknown
+    probabilities : (7,) of `CLASSES`
+    p_mel, threshold, above : what the operating point compares, and its verdict
+    age : years, None where unknown
+    same_lesion : the other images of this lesion in the predictions, of any split
+    maps : (7, map_height, map_width) float32, raw and signed, in logit units
+    scale : the one scale of all seven maps, see `explain.overlay.shared_scale`
+    shown : the classes whose maps are shown: the predicted class and mel (the strongest other class if that is mel)
+    map_scores : one for each of `shown`
+    mask_origin : where the lesion's outline comes from, `""` if there is none
+    root, path, mask_path : where its pixels lie, see `LesionTable`
+    """
+
+    image_id: str
+    lesion_id: str
+    split: str
+    reasons: tuple[str, ...]
+    dx: str
+    probabilities: np.ndarray
+    p_mel: float
+    threshold: float
+    above: bool
+    age: float | None
+    sex: str
+    localization: str
+    dx_type: str
+    same_lesion: tuple[SameLesion, ...]
+    price: Price | None
+    maps: np.ndarray
+    scale: float
+    shown: tuple[str, str]
+    map_scores: tuple[MapScore | NotApplicable, MapScore | NotApplicable]
+    mask_origin: str
+    root: Path
+    path: str
+    mask_path: str
+
+    @property
+    def predicted(self) -> str:
+        """The most probable class."""
+        return CLASSES[int(self.probabilities.argmax())]
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the most probable class."""
+        return float(self.probabilities.max())
+
+    @property
+    def top3(self) -> tuple[tuple[str, float], ...]:
+        """The three most probable classes."""
+        order = np.argsort(-self.probabilities, kind="stable")[:3]
+        return tuple((CLASSES[column], float(self.probabilities[column])) for column in order)
+
+    @property
+    def truth_probability(self) -> float:
+        """Probability of the truth, which must be known."""
+        return float(self.probabilities[CLASSES.index(self.dx)])
+
+    @property
+    def outcome(self) -> str:
+        """Key of `OUTCOMES`."""
+        return outcome_of(self.dx, CLASSES.index(self.predicted), self.above)
+
+    @property
+    def section(self) -> str:
+        """Key of `OUTCOMES` under which this image would stand alone."""
+        return section_of(self.split, self.outcome)
+
+    @property
+    def held_out(self) -> bool:
+        return self.split in HELD_OUT
+
+    def cells(self, name: str) -> np.ndarray:
+        """(map_height, map_width) float32: the raw map of one class."""
+        return self.maps[CLASSES.index(name)]
+
+    def has_evidence(self, name: str) -> bool:
+        """Whether any cell of the map speaks for the class."""
+        return bool((self.cells(name) > 0).any())
+
+    def pixels(self) -> np.ndarray:
+        """(height, width, 3) uint8, read and decoded now."""
+        return decode_image(read_member(self.root, self.path), name=self.path)
+
+    def mask(self) -> np.ndarray | None:
+        """(mask_height, mask_width) bool, True is lesion; None where there is none."""
+        return read_mask(self.root, self.mask_path)
+
+
+def read_mask(root: Path, mask_path: str) -> np.ndarray | None:
+    """(mask_height, mask_width) bool; None where `mask_path` is empty."""
+    return decode_mask(read_member(root, mask_path), name=mask_path) if mask_path else None
+
+
+def build_cases(
+    selections: Sequence[Selection],
+    predictions: Predictions,
+    operating_point: OperatingPoint,
+    maps: MapStore,
+    table: LesionTable,
+) -> list[Case]:
+    """Gather what is known of each selected image, in the order of `selections`.
+
+    Raises
+    ------
+    RunError : an image has no map, or the maps are of another model than the predictions.
+    DataError : an image is not in the data set, its truth there is another one, or its mask cannot be read.
+    """
+    scored = _scored(predictions, operating_point)
+    ids = np.array([selection.image_id for selection in selections], dtype=object)
+    row_of = {image_id: row for row, image_id in enumerate(predictions.image_id)}
+    rows = np.array([row_of[image_id] for image_id in ids], dtype=np.int64)
+    maps = _maps_of(ids, maps, predictions, rows)
+    table = table.subset(table.index_of(ids))
+    _refuse_other_truth(predictions.subset(rows), table)
+    return [
+        Case(
+            **_said(scored, int(row)),
+            **_shown(maps.maps[index], scored.probabilities[row], read_mask(table.root, table.mask_path[index])),
+            reasons=selections[index].reasons,
+            threshold=operating_point.threshold,
+            root=table.root,
+            path=table.path[index],
+            mask_path=table.mask_path[index],
+        )
+        for index, row in enumerate(rows)
+    ]
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """The predictions, and what the operating point makes of them, worked out once for all cases.
+
+    Parameters
+    ----------
+    probabilities : (n_images, 7)
+    score, above : (n_images,)
+    others : scores of the held-out images whose truth is known and not melanoma
+    lesions : lesion_id -> rows; an unknown lesion is not among them
+    """
+
+    predictions: Predictions
+    probabilities: np.ndarray
+    score: np.ndarray
+    above: np.ndarray
+    others: np.ndarray
+    lesions: dict[str, list[int]]
+    threshold: float
+
+
+def _scored(predictions: Predictions, operating_point: OperatingPoint) -> _Scored:
+    probabilities, labels = predictions.probabilities, predictions.labels
+    score = operating_point.score(probabilities)
+    held_out = np.isin(predictions.split.astype(str), HELD_OUT)
+    lesions: dict[str, list[int]] = {}
+    for row in np.argsort(predictions.image_id.astype(str), kind="stable"):
+        if predictions.lesion_id[row]:
+            lesions.setdefault(predictions.lesion_id[row], []).append(int(row))
+    return _Scored(
+        predictions=predictions,
+        probabilities=probabilities,
+        score=score,
+        above=operating_point.is_positive(probabilities),
+        others=score[held_out & (labels >= 0) & (labels != MEL)],
+        lesions=lesions,
+        threshold=operating_point.threshold,
+    )
+
+
+def _maps_of(ids: np.ndarray, maps: MapStore, predictions: Predictions, rows: np.ndarray) -> MapStore:
+    """The maps of these images, in their order, once it is sure that they are of the predictions' model."""
+    ours, theirs = predictions.origin.checkpoint_sha256, maps.checkpoint_sha256
+    if ours and theirs and ours != theirs:
+        raise RunError(
+            f"The maps were made by the checkpoint {theirs[:12]}, the predictions by {ours[:12]}.",
+            fix="make the maps again with `melascope explain`",
+        )
+    place = {image_id: index for index, image_id in enumerate(maps.image_id)}
+    missing = [image_id for image_id in ids if image_id not in place]
+    if missing:
+        raise RunError(
+            f"{len(missing)} of {len(ids)} images have no map, for example {', '.join(missing[:5])}.",
+            expected="a map for each image of the gallery",
+            fix="make them with `melascope explain`",
+        )
+    kept = maps.subset(np.array([place[image_id] for image_id in ids], dtype=np.int64))
+    apart = np.abs(kept.logits - predictions.logits[rows]).max(axis=1)
+    if (apart > LOGIT_TOLERANCE).any():
+        worst = int(apart.argmax())
+        raise RunError(
+            f"The logits beside the map of {ids[worst]} lie {apart[worst]:.3g} away from those of the predictions.",
+            expected=f"the same model on the same pixels (within {LOGIT_TOLERANCE})",
+            fix="make both again with the same checkpoint and data",
+        )
+    return kept
+
+
+def _refuse_other_truth(shown: Predictions, table: LesionTable) -> None:
+    other = np.flatnonzero((shown.dx != table.dx) & (shown.dx != "") & (table.dx != ""))
+    if len(other):
+        row = other[0]
+        raise DataError(
+            f"{len(other)} images have another truth in the data set than in the predictions, for example "
+            f"{table.image_id[row]}: {table.dx[row]} there, {shown.dx[row]} here.",
+            where=table.root,
+            fix="give the data set that the predictions were made on",
+        )
+
+
+def _said(scored: _Scored, row: int) -> dict:
+    """What the predictions table says of one image and of its lesion."""
+    table = scored.predictions
+    age = float(table.age[row])
+    names = ("image_id", "lesion_id", "split", "dx", "sex", "localization", "dx_type")
+    return {
+        **{name: getattr(table, name)[row] for name in names},
+        "age": None if np.isnan(age) else age,
+        "probabilities": scored.probabilities[row],
+        "p_mel": float(scored.score[row]),
+        "above": bool(scored.above[row]),
+        "same_lesion": tuple(
+            SameLesion(
+                image_id=table.image_id[other],
+                split=table.split[other],
+                predicted=CLASSES[int(scored.probabilities[other].argmax())],
+                p_mel=float(scored.score[other]),
+                above=bool(scored.above[other]),
+            )
+            for other in scored.lesions.get(table.lesion_id[row], [])
+            if other != row
+        ),
+        "price": _price(scored, row),
+    }
+
+
+def _price(scored: _Scored, row: int) -> Price | None:
+    """Only of a missed melanoma: what is not called needs no price."""
+    if len(scored.others) == 0 or scored.above[row] or scored.predictions.labels[row] != MEL:
+        return None
+    count = [int((scored.others >= at).sum()) for at in (scored.threshold, scored.score[row])]
+    return Price(count[0], count[1], len(scored.others))
+
+
+def _shown(maps: np.ndarray, probabilities: np.ndarray, mask: np.ndarray | None) -> dict:
+    """Which two maps are shown, on what scale, and how they lie to the lesion."""
+    order = [CLASSES[column] for column in np.argsort(-probabilities, kind="stable")]
+    mel = CLASSES[MEL]
+    shown = (order[0], mel if order[0] != mel else order[1])
+    scores = [NO_MASK if mask is None else score_map(maps[CLASSES.index(name)], mask) for name in shown]
+    return {
+        "maps": maps,
+        "scale": shared_scale(maps),
+        "shown": shown,
+        "map_scores": tuple(scores),
+        "mask_origin": "" if mask is None else DATASET_MASK,
+    }

@@ -1,0 +1,88 @@
+"""How are numbers and other people's words written, so that a note is exact and harmless in Markdown and HTML?
+
+Notes are Markdown of two marks only: `code` and **strong**. What comes from a file of somebody else stands in code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from markupsafe import Markup, escape
+
+from melascope.classes import CLASS_NAMES
+
+DX_TYPES: dict[str, str] = {
+    "histo": "histopathology",
+    "follow_up": "follow-up",
+    "consensus": "expert consensus",
+    "confocal": "confocal microscopy",
+}
+"""How HAM10000 knows its truth (Tschandl et al. 2018)."""
+
+
+def code(text: str) -> str:
+    """Foreign text as one line of Markdown code, whatever is in it."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    return f"`{printable.replace('`', chr(39)).strip() or '?'}`"
+
+
+def class_name(name: str) -> str:
+    """A class as `mel` (melanoma); an unknown one says so."""
+    return f"{code(name)} ({CLASS_NAMES[name]})" if name else "unknown"
+
+
+def probability(value: float) -> str:
+    """Four decimals, as in the seed's notes."""
+    return f"{value:.4f}"
+
+
+def apart(value: float, threshold: float) -> tuple[str, str]:
+    """Both numbers with four decimals, or as many as it takes to see which is larger."""
+    for decimals in range(4, 13):
+        texts = f"{value:.{decimals}f}", f"{threshold:.{decimals}f}"
+        if texts[0] != texts[1] or value == threshold:
+            break
+    return texts
+
+
+def percent(share: float) -> str:
+    """A share in whole percent; only a true 0 or 1 is written as 0 % or 100 %."""
+    if 0 < share < 0.005:
+        return "under 1 %"
+    if 0.995 <= share < 1:
+        return "over 99 %"
+    return f"{100 * share:.0f} %"
+
+
+def times(ratio: float) -> str:
+    """A ratio in words: `2.9 times`, `14 times`, `over 1000 times`."""
+    if ratio > 1000:
+        return "over 1000 times"
+    return f"{ratio:.0f} times" if ratio >= 10 else f"{ratio:.1f} times"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """`1 picture`, `2 pictures`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def listed(items: Sequence[str], most: int = 6) -> str:
+    """`a, b and c`; beyond `most` the rest is counted."""
+    if len(items) > most:
+        items = [*items[:most], f"{len(items) - most} more"]
+    return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+
+
+def as_html(note: str) -> Markup:
+    """A note as HTML: everything escaped, `code` and **strong** marked."""
+    html, strong = Markup(""), False
+    for piece in re.split(r"(`[^`]*`|\*\*)", note):
+        if piece == "**":
+            html += Markup("</strong>" if strong else "<strong>")
+            strong = not strong
+        elif piece.startswith("`"):
+            html += Markup("<code>{}</code>").format(piece.strip("`"))
+        else:
+            html += escape(piece)
+    return html
