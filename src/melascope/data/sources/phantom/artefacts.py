@@ -24,15 +24,16 @@ def add_hair(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     heading, wild = rng.uniform(0, _TAU), rng.uniform(0.15, 0.9)
     thick, long = rng.uniform(1.0, 2.8) * unit, rng.uniform(0.15, 0.7) * width
     cover, draw = _sheet(rgb)
+    opaque = int(rng.uniform(180, 245))
     for _ in range(count):
         start = rng.uniform(-0.1, 1.1, 2) * (width, height)
         turn = heading + rng.normal(0, wild) + np.linspace(0, rng.normal(0, 0.7), 12)
         step = long * rng.uniform(0.5, 1.3) / 12
         path = start + np.cumsum(np.stack([np.cos(turn), np.sin(turn)], axis=1), axis=0) * step
         for piece, taper in ((path[:7], 1.0), (path[6:10], 0.75), (path[9:], 0.5)):
-            _line(draw, piece, thick * taper)
+            _line(draw, piece, thick * taper, opaque)
     colour = (_BLOND if rng.random() < 0.12 else _DARK) * rng.uniform(0.7, 1.2)
-    return _painted(rgb, cover, colour, float(rng.uniform(0.7, 0.95)))
+    return _painted(rgb, cover, colour)
 
 
 _DARK, _BLOND = np.array([46.0, 30.0, 26.0]), np.array([206.0, 184.0, 158.0])
@@ -51,8 +52,8 @@ def add_ruler(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         at = (tick + 0.5) * gap
         base = edge + tilt * at if side % 2 == 0 else across - edge + tilt * at
         ends = np.array([[at, base], [at, base + (reach if side % 2 == 0 else -reach)]])
-        _line(draw, ends if side < 2 else ends[:, ::-1], 1.8 * unit)
-    return _painted(rgb, cover, np.array([28.0, 26.0, 30.0]), 0.85)
+        _line(draw, ends if side < 2 else ends[:, ::-1], 1.8 * unit, 215)
+    return _painted(rgb, cover, np.array([28.0, 26.0, 30.0]))
 
 
 def add_dark_corners(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -68,7 +69,7 @@ def add_dark_corners(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     open_share = np.clip(inwards * np.float32(1 / soft) + np.float32(0.5), 0, 1)
     black = rng.uniform([4, 2, 4], [30, 16, 24])
     cover = Image.fromarray((255 - 255 * open_share).astype(np.uint8))
-    return _painted(rgb, cover, black, 0.99)
+    return _painted(rgb, cover, black)
 
 
 def add_gel_bubbles(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -84,8 +85,8 @@ def add_gel_bubbles(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         _ring(draw_dark, x, y, r, 1.6 * unit, 120)
         _ring(draw_bright, x, y, 0.84 * r, 1.2 * unit, 120)
         _glint(draw_bright, x - 0.45 * r, y - 0.45 * r, max(0.16 * r, 1.0 * unit))
-    rgb = _painted(rgb, dark, np.array([70.0, 48.0, 52.0]), 1.0)
-    return _painted(rgb, bright, np.array([255.0, 250.0, 246.0]), 1.0)
+    rgb = _painted(rgb, dark, np.array([70.0, 48.0, 52.0]))
+    return _painted(rgb, bright, np.array([255.0, 250.0, 246.0]))
 
 
 def add_colour_patch(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -96,10 +97,10 @@ def add_colour_patch(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     rx, ry = rng.uniform(0.12, 0.24, 2) * width
     cover, draw = _sheet(rgb)
     x, y = 2 * centre
-    draw.ellipse((x - 2 * rx, y - 2 * ry, x + 2 * rx, y + 2 * ry), fill=255)
+    draw.ellipse((x - 2 * rx, y - 2 * ry, x + 2 * rx, y + 2 * ry), fill=230)
     cover = cover.reduce(2).filter(ImageFilter.BoxBlur(1.5 * width / 600))
     colours = np.array([[40, 110, 190], [226, 190, 40], [70, 160, 90], [214, 70, 60], [240, 140, 40]], dtype=float)
-    return _painted(rgb, cover, colours[rng.integers(len(colours))] * rng.uniform(0.85, 1.1), 0.9)
+    return _painted(rgb, cover, colours[rng.integers(len(colours))] * rng.uniform(0.85, 1.1))
 
 
 ARTEFACTS: dict[str, tuple[Artefact, float]] = {
@@ -118,8 +119,8 @@ def _sheet(rgb: np.ndarray) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     return image, ImageDraw.Draw(image)
 
 
-def _line(draw: ImageDraw.ImageDraw, points: np.ndarray, width: float) -> None:
-    draw.line([(2 * x, 2 * y) for x, y in points], fill=255, width=max(1, round(2 * width)), joint="curve")
+def _line(draw: ImageDraw.ImageDraw, points: np.ndarray, width: float, level: int) -> None:
+    draw.line([(2 * x, 2 * y) for x, y in points], fill=level, width=max(1, round(2 * width)), joint="curve")
 
 
 def _ring(draw: ImageDraw.ImageDraw, x: float, y: float, r: float, width: float, level: int) -> None:
@@ -130,12 +131,10 @@ def _glint(draw: ImageDraw.ImageDraw, x: float, y: float, r: float) -> None:
     draw.ellipse((2 * (x - r), 2 * (y - r), 2 * (x + r), 2 * (y + r)), fill=230)
 
 
-def _painted(rgb: np.ndarray, cover: Image.Image, colour: np.ndarray, share: float) -> np.ndarray:
-    """`rgb` with `colour` where `cover` (0–255; of this or twice this size) lies, at most `share` opaque."""
+def _painted(rgb: np.ndarray, cover: Image.Image, colour: np.ndarray) -> np.ndarray:
+    """`rgb` with `colour` where `cover` (0 clear to 255 opaque; of this or twice this size) lies."""
     if cover.size != (rgb.shape[1], rgb.shape[0]):
         cover = cover.reduce(2)
-    if share < 1:
-        cover = cover.point([int(level * share) for level in range(256)])
     picture = Image.fromarray(np.ascontiguousarray(rgb))
     picture.paste(tuple(int(value) for value in np.clip(colour, 0, 255)), (0, 0, *picture.size), cover)
     return np.asarray(picture)

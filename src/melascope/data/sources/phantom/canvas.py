@@ -43,22 +43,40 @@ class View:
 
 
 class Canvas:
-    """The sheet while it is painted.
+    """The sheet while it is painted, or a window of it.
 
     Attributes
     ----------
+    view : how this image sees the lesion.
+    top, left : where the window begins on the sheet; 0 and 0 for the whole.
     x, y : (rows, columns) float32, coordinates of each sheet pixel on the lesion, in sheet pixels at zoom 1.
-    density : (3, rows, columns) float32, optical density in red, green and blue.
+    density : (3, rows, columns) float32, optical density in red, green and blue; a window shares the whole's.
     """
 
     def __init__(self, view: View) -> None:
         self.view = view
+        self.top, self.left = 0, 0
         rows, columns = SHEET
         px = np.arange(columns, dtype=np.float32)[None, :] - np.float32(columns / 2 + view.shift_x)
         py = np.arange(rows, dtype=np.float32)[:, None] - np.float32(rows / 2 + view.shift_y)
         cos, sin = (np.float32(f(view.rotation) / view.zoom) for f in (np.cos, np.sin))
         self.x, self.y = cos * px + sin * py, cos * py - sin * px
         self.density = np.zeros((3, rows, columns), dtype=np.float32)
+
+    def window(self, rows: slice, columns: slice) -> Canvas:
+        """The part of this canvas in which something is going to be painted: the less paper, the faster."""
+        part = Canvas.__new__(Canvas)
+        part.view = self.view
+        part.top, part.left = self.top + rows.start, self.left + columns.start
+        part.x, part.y = (np.ascontiguousarray(field[rows, columns]) for field in (self.x, self.y))
+        part.density = self.density[:, rows, columns]
+        return part
+
+    def on_sheet(self, field: np.ndarray, outside: float) -> np.ndarray:
+        """A field of this window as a field of the whole sheet, `outside` where the window is not."""
+        whole = np.full(SHEET, outside, dtype=np.float32)
+        whole[self.top : self.top + field.shape[0], self.left : self.left + field.shape[1]] = field
+        return whole
 
     def add(self, pigment: Pigment, amount: np.ndarray) -> None:
         """Add `amount` (rows, columns) units of `pigment`; a negative amount takes it away."""
@@ -117,21 +135,21 @@ class Canvas:
         return self._coverage(image, blur)
 
     def at(self, field: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """Value of a sheet field at points (n, 2) in lesion coordinates; the nearest edge pixel outside the sheet."""
+        """Value of a field of this window at points (n, 2) in lesion coordinates; outside, of the nearest pixel."""
         columns, rows = np.round(self._to_drawing(points).T / 2).astype(int)
-        return field[np.clip(rows, 0, SHEET[0] - 1), np.clip(columns, 0, SHEET[1] - 1)]
+        return field[np.clip(rows, 0, field.shape[0] - 1), np.clip(columns, 0, field.shape[1] - 1)]
 
     def _to_drawing(self, points: np.ndarray) -> np.ndarray:
         view = self.view
         points = np.asarray(points, dtype=np.float64) * view.zoom
         cos, sin = np.cos(view.rotation), np.sin(view.rotation)
-        columns = cos * points[:, 0] - sin * points[:, 1] + SHEET[1] / 2 + view.shift_x
-        rows = sin * points[:, 0] + cos * points[:, 1] + SHEET[0] / 2 + view.shift_y
+        columns = cos * points[:, 0] - sin * points[:, 1] + SHEET[1] / 2 + view.shift_x - self.left
+        rows = sin * points[:, 0] + cos * points[:, 1] + SHEET[0] / 2 + view.shift_y - self.top
         return 2.0 * np.stack([columns, rows], axis=1)
 
-    @staticmethod
-    def _drawing() -> tuple[Image.Image, ImageDraw.ImageDraw]:
-        image = Image.new("L", (2 * SHEET[1], 2 * SHEET[0]))
+    def _drawing(self) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+        rows, columns = self.x.shape
+        image = Image.new("L", (2 * columns, 2 * rows))
         return image, ImageDraw.Draw(image)
 
     @staticmethod

@@ -14,10 +14,10 @@ from melascope.data.sources.phantom.noise import smooth_step
 
 
 def melanocytic(canvas: Canvas, rng: np.random.Generator, radius: float, atypia: float) -> np.ndarray:
-    """Paint a melanocytic lesion; returns `s`, the signed distance to its border (rows, columns)."""
+    """Paint a melanocytic lesion; returns the signed distance to its border on the whole sheet."""
     a = atypia
     blobs = 1 + int(rng.poisson(2.4 * a))
-    s = paint.outline(canvas, rng, radius, blobs=blobs, warp=0.04 + 0.21 * a, flat=rng.uniform(0, 0.7))
+    canvas, s = paint.outline(canvas, rng, radius, blobs=blobs, warp=0.04 + 0.21 * a, flat=rng.uniform(0, 0.7))
     soft = rng.uniform(4, 0.35 * radius) * (1 - 0.4 * a)
     # A benign border fades evenly; an atypical one is soft here and abrupt there.
     width = soft * np.clip(1 + 0.7 * a * canvas.clouds(rng, 1.2), 0.2, 2.5)
@@ -30,7 +30,7 @@ def melanocytic(canvas: Canvas, rng: np.random.Generator, radius: float, atypia:
     if amelanotic:
         canvas.add(BLOOD, np.float32(0.35) * inside)
         paint.short_vessels(canvas, rng, s, radius, 40, coiled=False, amount=0.8)
-    return s
+    return canvas.on_sheet(s, outside=-1e3)
 
 
 def _ground(canvas, rng, s, inside, radius, amount, a) -> None:

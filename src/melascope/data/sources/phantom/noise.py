@@ -10,6 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from scipy import fft
 from scipy.spatial import cKDTree
 
 TILE = 512
@@ -44,12 +45,13 @@ _TEXTURE_KEY = 20261  # changes only together with `release.GENERATOR_VERSION`
 def _band_noise(side: int, low: float, high: float, slope: float, key: int, stretch: float = 1.0) -> np.ndarray:
     """Periodic Gaussian noise (side, side), mean 0 and variance 1, with wavelengths between `low` and `high` pixels."""
     rng = np.random.default_rng([_TEXTURE_KEY, key])
-    fy = np.fft.fftfreq(side)[:, None] * stretch
-    fx = np.fft.rfftfreq(side)[None, :]
+    fy = (fft.fftfreq(side)[:, None] * stretch).astype(np.float32)
+    fx = fft.rfftfreq(side)[None, :].astype(np.float32)
     frequency = np.hypot(fx, fy)
     frequency[0, 0] = 1.0
     amplitude = frequency**-slope * np.exp(-((frequency * low) ** 2)) * (1 - np.exp(-((frequency * high) ** 4)))
-    field = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((side, side))) * amplitude, s=(side, side))
+    white = rng.standard_normal((side, side), dtype=np.float32)
+    field = fft.irfft2(fft.rfft2(white) * amplitude, s=(side, side))
     return ((field - field.mean()) / field.std()).astype(np.float32)
 
 
@@ -105,7 +107,8 @@ def skin_grain(index: int) -> np.ndarray:
     strength = (0.4, 1.0, 1.6)[index % 3]
     light = 238.0 - strength * 7.0 * furrows + 2.4 * soft + 2.2 * grain
     rng = np.random.default_rng([_TEXTURE_KEY, 504 + 10 * index])
-    colour = rng.normal(0.0, 1.0, (side, side, 3)) + soft[..., None] * np.array([0.0, 0.6, 0.5])
+    speckle = rng.standard_normal((side, side, 3), dtype=np.float32)
+    colour = speckle + soft[..., None] * np.array([0.0, 0.6, 0.5], dtype=np.float32)
     return np.clip(light[..., None] + colour, 0, 255).astype(np.uint8)
 
 

@@ -1,7 +1,8 @@
 """How do the five classes look that do not come from melanocytes?
 
 Each painter takes the canvas, the lesion's random generator, its radius (sheet pixels) and how `plain` (0–1) it
-shows its class; it returns the signed distance to the border. Signs of another class turn up now and then, as in life.
+shows its class; it returns the signed distance to the border on the whole sheet. Signs of another class turn up
+now and then, as in life.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from melascope.data.sources.phantom.noise import cells, look_up, smooth_step
 
 def benign_keratosis(canvas: Canvas, rng: np.random.Generator, radius: float, plain: float) -> np.ndarray:
     """Seborrhoeic keratosis or solar lentigo: sharp, stuck-on, dull brown; ridges, cysts, openings, eaten borders."""
-    s = paint.outline(canvas, rng, radius, blobs=1 + int(rng.integers(0, 4)), warp=0.16, flat=rng.uniform(0, 0.8))
+    canvas, s = paint.outline(
+        canvas, rng, radius, blobs=1 + int(rng.integers(0, 4)), warp=0.16, flat=rng.uniform(0, 0.8)
+    )
     if rng.random() < 0.5:  # moth-eaten
         s = s - np.float32(0.14 * radius) * smooth_step(canvas.clouds(rng, 0.35), 0.4, 1.4)
     inside = smooth_step(s, -1.0, 1.0 + 3.0 * (1 - plain))
@@ -35,12 +38,14 @@ def benign_keratosis(canvas: Canvas, rng: np.random.Generator, radius: float, pl
         paint.network(canvas, rng, inside, 0.5 * amount, rng.uniform(6, 9), uneven=0.3)
     if rng.random() < 0.10:
         paint.veil(canvas, rng, s, inside, radius, 0.4)
-    return s
+    return canvas.on_sheet(s, outside=-1e3)
 
 
 def basal_cell_carcinoma(canvas: Canvas, rng: np.random.Generator, radius: float, plain: float) -> np.ndarray:
     """Basal cell carcinoma: translucent pink, arborizing vessels, blue-grey nests, ulceration, no network."""
-    s = paint.outline(canvas, rng, radius, blobs=1 + int(rng.integers(0, 3)), warp=0.17, flat=rng.uniform(0, 0.7))
+    canvas, s = paint.outline(
+        canvas, rng, radius, blobs=1 + int(rng.integers(0, 3)), warp=0.17, flat=rng.uniform(0, 0.7)
+    )
     inside = smooth_step(s, -5.0, 6.0)
     canvas.add(BLOOD, np.float32(rng.uniform(0.12, 0.35)) * inside * np.clip(1 + 0.4 * canvas.clouds(rng, 1.0), 0, 2))
     canvas.cover(
@@ -62,12 +67,14 @@ def basal_cell_carcinoma(canvas: Canvas, rng: np.random.Generator, radius: float
         paint.ulcer(canvas, rng, s, radius)
     if rng.random() < 0.12:
         paint.milia(canvas, rng, s, radius, 5)
-    return s
+    return canvas.on_sheet(s, outside=-1e3)
 
 
 def actinic_keratosis(canvas: Canvas, rng: np.random.Generator, radius: float, plain: float) -> np.ndarray:
     """Actinic keratosis or Bowen's disease: pink, scaly or crusted; strawberry pattern or coiled vessels."""
-    s = paint.outline(canvas, rng, radius, blobs=1 + int(rng.integers(0, 3)), warp=0.22, flat=rng.uniform(0, 0.8))
+    canvas, s = paint.outline(
+        canvas, rng, radius, blobs=1 + int(rng.integers(0, 3)), warp=0.22, flat=rng.uniform(0, 0.8)
+    )
     inside = smooth_step(s, -7.0, 5.0)
     kind = rng.choice(["strawberry", "bowen", "pigmented"], p=[0.45, 0.33, 0.22])
     red = rng.uniform(0.05, 0.2) if kind == "strawberry" else rng.uniform(0.15, 0.4)
@@ -83,12 +90,12 @@ def actinic_keratosis(canvas: Canvas, rng: np.random.Generator, radius: float, p
     paint.scale(canvas, rng, inside, (0.05 + 0.7 * plain) * rng.uniform(0.5, 1.0))
     if rng.random() < 0.25 + 0.35 * plain:
         paint.crust(canvas, rng, inside, rng.uniform(0.5, 1.1))
-    return s
+    return canvas.on_sheet(s, outside=-1e3)
 
 
 def dermatofibroma(canvas: Canvas, rng: np.random.Generator, radius: float, plain: float) -> np.ndarray:
     """Dermatofibroma: round, a central white scar-like patch with strands, a delicate brown network round it."""
-    s = paint.outline(canvas, rng, radius, blobs=1, warp=0.08, flat=rng.uniform(0, 0.35))
+    canvas, s = paint.outline(canvas, rng, radius, blobs=1, warp=0.08, flat=rng.uniform(0, 0.35))
     inside = smooth_step(s, -8.0, 9.0)
     ring = inside * smooth_step(-s, -0.85 * radius, -0.25 * radius)
     amount = rng.uniform(0.4, 0.9)
@@ -109,13 +116,15 @@ def dermatofibroma(canvas: Canvas, rng: np.random.Generator, radius: float, plai
     canvas.cover((250, 232, 234), np.float32(0.15 + 0.35 * plain) * canvas.strokes(strands))
     if rng.random() < 0.2:
         paint.short_vessels(canvas, rng, s, radius, 18, coiled=False, amount=0.5)
-    return s
+    return canvas.on_sheet(s, outside=-1e3)
 
 
 def vascular(canvas: Canvas, rng: np.random.Generator, radius: float, plain: float) -> np.ndarray:
     """Haemangioma or angiokeratoma: sharp red, purple or black lacunae between pale septa; or a bleed without any."""
     radius = 0.78 * radius
-    s = paint.outline(canvas, rng, radius, blobs=1 + int(rng.integers(0, 3)), warp=0.10, flat=rng.uniform(0, 0.5))
+    canvas, s = paint.outline(
+        canvas, rng, radius, blobs=1 + int(rng.integers(0, 3)), warp=0.10, flat=rng.uniform(0, 0.5)
+    )
     inside = smooth_step(s, -1.5, 2.5)
     depth = rng.uniform(0.45, 0.8)
     canvas.add(LACUNA, np.float32(0.75 * depth) * inside * np.clip(1 + 0.15 * canvas.clouds(rng, 0.9), 0, 2))
@@ -125,7 +134,7 @@ def vascular(canvas: Canvas, rng: np.random.Generator, radius: float, plain: flo
         canvas.add(
             (0.8, 1.2, 1.0), np.float32(rng.uniform(0.7, 1.5)) * smooth_step(s + 4 * canvas.clouds(rng, 0.4), 2, 8)
         )
-        return s
+        return canvas.on_sheet(s, outside=-1e3)
     offset = (float(rng.uniform(0, 512)), float(rng.uniform(0, 512)))
     index = canvas.honeycomb(rng.uniform(8, 15), offset, bend=7.0)
     wall, core, chance = (look_up(tile, index) for tile in cells())
@@ -139,4 +148,4 @@ def vascular(canvas: Canvas, rng: np.random.Generator, radius: float, plain: flo
             np.float32(rng.uniform(0.5, 1.1)) * lacuna * smooth_step(canvas.clouds(rng, 0.9), -0.4, 0.8),
         )
         canvas.cover((206, 190, 206), np.float32(0.35) * smooth_step(canvas.clouds(rng, 0.8), 0.2, 1.0) * inside)
-    return s
+    return canvas.on_sheet(s, outside=-1e3)

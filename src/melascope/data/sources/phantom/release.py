@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from melascope.data.sources.phantom.lesions import Lesion, image_id, images
-from melascope.data.sources.phantom.render import render_files
+from melascope.data.sources.phantom.render import encode, render
 from melascope.errors import DataError, OutputError
 from melascope.files import atomic_path, make_folder, read_json, write_json, write_text
 
@@ -176,7 +176,7 @@ def _rendered(seed: int, jobs: list[Job], workers: int) -> Iterator[tuple[int, b
 
 def _draw(seed: int, job: Job) -> tuple[int, bytes, bytes]:
     image, lesion = job
-    return (image, *render_files(seed, image, lesion))
+    return (image, *encode(*render(seed, image, lesion)))
 
 
 class _Folders:

@@ -95,9 +95,8 @@ def _extent(occupied: np.ndarray) -> tuple[int, int]:
     return max(int(places[0]) - 1, 0), min(int(places[-1]) + 2, len(occupied))
 
 
-def render_files(seed: int, image: int, lesion: Lesion) -> tuple[bytes, bytes]:
-    """The same as the bytes of a JPEG (quality 92) and of an 8-bit PNG."""
-    rgb, mask = render(seed, image, lesion)
+def encode(rgb: np.ndarray, mask: np.ndarray) -> tuple[bytes, bytes]:
+    """A picture as JPEG bytes (quality 92) and its mask as 8-bit grey PNG bytes."""
     jpeg, png = io.BytesIO(), io.BytesIO()
     Image.fromarray(rgb).save(jpeg, "JPEG", quality=92)
     Image.fromarray(mask).save(png, "PNG", compress_level=1, compress_type=zlib.Z_RLE)

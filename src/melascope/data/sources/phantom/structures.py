@@ -40,8 +40,14 @@ def scatter(
 
 def outline(
     canvas: Canvas, rng: np.random.Generator, radius: float, *, blobs: int, warp: float, flat: float
-) -> np.ndarray:
-    """The border as a signed distance `s`: a union of `blobs` ellipses, bent by `warp` (share of the radius)."""
+) -> tuple[Canvas, np.ndarray]:
+    """The border as a signed distance: a union of `blobs` ellipses, bent by `warp` (share of the radius).
+
+    Returns
+    -------
+    window : the part of the canvas that holds the lesion and its surroundings.
+    s : (rows, columns) of that window, in sheet pixels, positive inside.
+    """
     offset = _offset(rng)
     bend = warp * radius
     x = canvas.x + np.float32(bend) * canvas.clouds(rng, 0.5 + radius / 60)
@@ -57,7 +63,10 @@ def outline(
         u = ((x - np.float32(cx)) * cos + (y - np.float32(cy)) * sin) * np.float32(1 / stretch)
         v = ((y - np.float32(cy)) * cos - (x - np.float32(cx)) * sin) * np.float32(stretch)
         np.maximum(s, np.float32(size) - np.sqrt(u * u + v * v), out=s)
-    return s + ragged
+    s += ragged
+    near = s > -(14 + 0.25 * radius)  # room for halos and streaks
+    rows, columns = (slice(places[0], places[-1] + 1) for places in map(np.flatnonzero, (near.any(1), near.any(0))))
+    return canvas.window(rows, columns), s[rows, columns]
 
 
 def network(
