@@ -35,7 +35,10 @@ class CheckpointCard(Strict):
     std: tuple[float, float, float]
     temperature: float = 1.0
     epoch: int  # finished epochs
-    step: int  # finished optimizer steps
+    step: int  # finished optimizer steps, over all epochs
+    step_in_epoch: int = 0  # a checkpoint `last` may stand in the middle of an epoch
+    loss_sum: float = 0.0  # over the images_seen of that epoch
+    images_seen: int = 0
     figures: dict[str, float]  # validation figures of this epoch
     best_figure: float | None = None  # of the best epoch so far, by recipe.train.select_by
     recipe: dict[str, Any]
@@ -70,10 +73,11 @@ class RunDirectory:
         """An existing run directory; anything else is a `RunError`."""
         run = cls(Path(path))
         if not run.facts.is_file():
+            found = (
+                "This is not a run directory: it has no run.json." if run.root.is_dir() else "There is no such folder."
+            )
             raise RunError(
-                "This is not a run directory: it has no run.json."
-                if run.root.is_dir()
-                else "The run directory does not exist.",
+                found,
                 where=path,
                 expected="a folder made by `melascope train`, e.g. runs/20260220_192847__baseline-effnetb0-s1",
                 fix="melascope train recipes/baseline.toml --data DATA --split SPLIT.csv",

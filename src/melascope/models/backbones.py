@@ -1,0 +1,105 @@
+"""Which networks can be trained, and where do their first weights come from?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from melascope.classes import CLASSES
+from melascope.config import ModelRecipe
+from melascope.errors import RecipeError
+
+BACKBONES: dict[str, str] = {
+    # name in a recipe -> timm model; one row adds a backbone, and any other timm name works as it is
+    "efficientnet_b0": "efficientnet_b0",
+    "efficientnet_b2": "efficientnet_b2",
+    "resnet10t": "resnet10t",
+    "resnet18": "resnet18",
+    "resnet50": "resnet50",
+    "convnext_atto": "convnext_atto",
+    "mobilenetv3_small": "mobilenetv3_small_100",
+}
+
+
+def build_network(recipe: ModelRecipe, *, seed: int, download: bool = True) -> nn.Module:
+    """A timm network with seven logits; first weights are random by `seed`, ImageNet's, or from `recipe.init`.
+
+    Parameters
+    ----------
+    download : False builds the bare architecture, whatever the recipe says, because weights follow from a checkpoint.
+
+    Raises
+    ------
+    RecipeError : unknown backbone, ImageNet weights that cannot be had, or an init file that does not fit.
+    """
+    name = BACKBONES.get(recipe.backbone, recipe.backbone)
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name.split('_')[0]}*")[:5]
+        raise RecipeError(
+            f"The backbone {recipe.backbone!r} is unknown.",
+            where="model.backbone",
+            expected=f"one of {', '.join(BACKBONES)}, or a timm name" + (f" such as {', '.join(near)}" if near else ""),
+        )
+    arguments = {"num_classes": len(CLASSES), "drop_rate": recipe.dropout, "drop_path_rate": recipe.drop_path}
+    pretrained = recipe.pretrained and download
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # timm's initialisers draw from the global generator; fork_rng gives it back untouched
+        network = _pretrained(name, arguments) if pretrained else _create(name, arguments)
+    if recipe.init and download:
+        _load_init(network, Path(recipe.init))
+    return network
+
+
+def _create(name: str, arguments: dict) -> nn.Module:
+    try:
+        return timm.create_model(name, pretrained=False, **arguments)
+    except TypeError:  # a few architectures know no drop_path_rate
+        if arguments["drop_path_rate"] > 0:
+            raise RecipeError(
+                f"The backbone {name} has no stochastic depth.", where="model.drop_path", expected="0"
+            ) from None
+        arguments = {key: value for key, value in arguments.items() if key != "drop_path_rate"}
+        return timm.create_model(name, pretrained=False, **arguments)
+
+
+def _pretrained(name: str, arguments: dict) -> nn.Module:
+    try:
+        return timm.create_model(name, pretrained=True, **arguments)
+    except Exception as error:  # each hub client raises its own family; the way on is the same for all of them
+        raise RecipeError(
+            f"ImageNet weights of {name} could not be had ({type(error).__name__}: {str(error).splitlines()[0]}).",
+            where="model.pretrained",
+            expected="a network connection the first time, or weights already in the cache",
+            fix='go on without: `pretrained = false` (from scratch), or `init = "weights.safetensors"` from a machine '
+            "that has them",
+        ) from error
+
+
+def _load_init(network: nn.Module, path: Path) -> None:
+    """Load every tensor of `path` that fits; the classifier head may differ, anything else may not."""
+    if not path.is_file():
+        raise RecipeError(
+            "The init file is missing.", where=path, expected="a safetensors file", fix="correct model.init"
+        )
+    try:
+        tensors = load_file(path)
+    except Exception as error:  # safetensors raises its own error type for any broken header
+        raise RecipeError(
+            f"The init file cannot be read ({error}).", where=path, expected="a safetensors file"
+        ) from error
+    own = network.state_dict()
+    head = network.get_classifier()
+    head_names = {name for name, module in network.named_modules() if module is head}
+    fits = {key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape}
+    unmet = [key for key in own if key not in fits and not any(key.startswith(f"{name}.") for name in head_names)]
+    if unmet:
+        raise RecipeError(
+            f"The init file lacks {len(unmet)} tensors of this backbone, e.g. {unmet[0]}.",
+            where=path,
+            expected="weights of the same architecture (its head may differ)",
+        )
+    network.load_state_dict(fits, strict=False)

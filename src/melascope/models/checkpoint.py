@@ -1,0 +1,77 @@
+"""How are weights saved so that a reader finds the old ones or the new ones, whole, and never runs foreign code?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import nn
+
+from melascope.errors import CheckpointError
+from melascope.files import sha256_bytes, write_bytes, write_json
+from melascope.tables.runs import CheckpointCard, read_card, verified
+
+
+def save_checkpoint(
+    folder: Path, which: str, network: nn.Module, card: dict[str, Any], optimizer: torch.optim.Optimizer | None = None
+) -> CheckpointCard:
+    """Write `<which>.json` and the safetensors files it names.
+
+    Tensors are written first, under names that hold their digest; then the card is replaced in one step; then
+    the files that no card names any more are removed. A kill at any moment leaves a checkpoint that loads.
+    """
+    files = {"weights": _tensors_of(network.state_dict())}
+    if optimizer is not None:
+        files["training_state"] = _optimizer_tensors(optimizer)
+    names: dict[str, str] = {}
+    for role, tensors in files.items():
+        data = save(tensors)
+        digest = sha256_bytes(data)
+        names |= {role: f"{which}-{role.replace('_', '-')}-{digest[:12]}.safetensors", f"{role}_sha256": digest}
+        write_bytes(folder / names[role], data)
+    complete = CheckpointCard(**names, **card)
+    write_json(folder / f"{which}.json", complete.model_dump(mode="json"))
+    keep = {complete.weights, complete.training_state}
+    for path in folder.glob(f"{which}-*.safetensors"):
+        if path.name not in keep:
+            path.unlink()
+    return complete
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Put verified weights into `network`; what does not fit is a `CheckpointError` that names the tensors."""
+    try:
+        network.load_state_dict(load_file(path))
+    except Exception as error:  # safetensors and torch each raise their own for a foreign file
+        raise CheckpointError(f"The weights do not fit the network: {str(error)[:300]}", where=path) from error
+
+
+def load_training_state(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> CheckpointCard:
+    """Bring network and optimizer to where `last` left them."""
+    card = read_card(folder / "last.json")
+    load_weights(network, verified(folder / card.weights, card.weights_sha256))
+    tensors = load_file(verified(folder / card.training_state, card.training_state_sha256))
+    state = optimizer.state_dict()
+    state["state"] = {}
+    for name, tensor in tensors.items():
+        index, field = name.split(".", 1)
+        state["state"].setdefault(int(index), {})[field] = tensor
+    optimizer.load_state_dict(state)
+    return card
+
+
+def _tensors_of(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """AdamW's moments and step counts as `<parameter index>.<field>`; its settings follow from the recipe."""
+    return _tensors_of(
+        {
+            f"{index}.{field}": torch.as_tensor(value)
+            for index, fields in optimizer.state_dict()["state"].items()
+            for field, value in fields.items()
+        }
+    )

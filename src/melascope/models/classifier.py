@@ -1,0 +1,73 @@
+"""How is a trained model loaded and asked, with the preprocessing that travels with its weights?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from melascope.config import ModelRecipe
+from melascope.models.augment import normalise
+from melascope.models.backbones import build_network
+from melascope.models.checkpoint import load_weights
+from melascope.tables.runs import CheckpointCard, RunDirectory
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network in evaluation mode and the card that tells its input size, mean, std, classes and temperature."""
+
+    network: nn.Module
+    card: CheckpointCard
+
+    @classmethod
+    def load(cls, run: RunDirectory, which: str = "best") -> Classifier:
+        """The verified checkpoint `best` or `last` of a run, on the CPU."""
+        card, weights = run.checkpoint(which)
+        recipe = ModelRecipe(backbone=card.backbone, dropout=card.dropout, drop_path=card.drop_path)
+        network = build_network(recipe, seed=0, download=False)
+        load_weights(network, weights)
+        return cls(network.eval(), card)
+
+    def logits(
+        self, pixels: np.ndarray, *, batch_size: int = 64, progress: Callable[[int, int], None] | None = None
+    ) -> np.ndarray:
+        """Raw logits of stored pixels.
+
+        Parameters
+        ----------
+        pixels : (n_images, input_height, input_width, 3) uint8, RGB
+
+        Returns
+        -------
+        logits : (n_images, 7) float32
+        """
+        return predict_logits(self.network, pixels, self.card.mean, self.card.std, batch_size, progress)
+
+
+@torch.inference_mode()
+def predict_logits(
+    network: nn.Module,
+    pixels: np.ndarray,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Logits of `pixels` (n, height, width, 3) uint8 from `network`, whose training mode is put back after."""
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    pieces = []
+    try:
+        for start in range(0, len(pixels), batch_size):
+            batch = torch.from_numpy(np.ascontiguousarray(pixels[start : start + batch_size])).to(device)
+            pieces.append(network(normalise(batch, mean, std)).float().cpu().numpy())
+            if progress:
+                progress(min(start + batch_size, len(pixels)), len(pixels))
+    finally:
+        network.train(was_training)
+    return np.concatenate(pieces) if pieces else np.zeros((0, 7), dtype=np.float32)

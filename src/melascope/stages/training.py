@@ -1,0 +1,194 @@
+"""Recipe + data set + split → run directory: weights, curves, predictions, frozen operating point, evaluation."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from melascope import __version__
+from melascope.classes import CLASSES, MEL
+from melascope.config import Recipe, read_recipe, recipe_toml
+from melascope.data.split import Split, read_split
+from melascope.errors import RecipeError, RunError
+from melascope.evaluation.metrics import METRICS, Sample, Tally
+from melascope.evaluation.operating_point import choose_operating_point
+from melascope.files import make_folder, write_json, write_manifest, write_text
+from melascope.models.classifier import Classifier
+from melascope.models.train import Trainer, TrainingData
+from melascope.report.plots import save_training_curves
+from melascope.stages.data import Dataset
+from melascope.stages.evaluating import evaluate_run
+from melascope.stages.reporting import Reporter
+from melascope.tables.lesions import LesionTable
+from melascope.tables.predictions import Predictions, PredictionsOrigin, probabilities_from_logits
+from melascope.tables.runs import RunDirectory
+
+PACKAGES = ("torch", "timm", "lightning", "numpy", "pillow", "pyarrow")
+
+
+def validation_figures(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+    """What each epoch is judged by; a figure that validation cannot define (no such image) is left out.
+
+    Parameters
+    ----------
+    labels : (n_images,) int64
+    logits : (n_images, 7) float
+    """
+    probabilities = probabilities_from_logits(logits)
+    tally = Tally(Sample(labels, probabilities, np.arange(len(labels)), len(labels)), np.ones((1, len(labels))))
+    of_truth = probabilities[np.arange(len(labels)), labels]
+    figures = {
+        "nll": float(-np.log(np.maximum(of_truth, np.finfo(np.float64).tiny)).mean()),
+        **{name: float(METRICS[name].function(tally)[0]) for name in ("accuracy", "balanced_accuracy", "macro_f1")},
+        "mel_sensitivity": float(METRICS["recall"].function(tally)[0, MEL]),
+        "mel_auroc": float(METRICS["auroc"].function(tally)[0, MEL]),
+    }
+    return {name: value for name, value in figures.items() if np.isfinite(value)}
+
+
+def start_run(
+    recipe: Recipe, *, data: Path, split: Path, runs: Path, source: str | None, held_out_lesions: list[str]
+) -> RunDirectory:
+    """Make `runs/<UTC stamp>__<name>-s<seed>/` with the resolved recipe and everything that a resume needs."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
+    run = RunDirectory(make_folder(Path(runs) / f"{stamp}__{recipe.name}-s{recipe.seed}"))
+    write_text(run.recipe, recipe_toml(recipe))
+    facts = {
+        "status": "started",
+        "data": str(Path(data).absolute()),
+        "source": source,
+        "split_file": str(Path(split).absolute()),
+        "held_out_lesions": held_out_lesions,
+        "pixel_store": str((Path(runs) / ".pixels").absolute()),
+        **_environment(),
+    }
+    write_json(run.facts, facts)
+    return run
+
+
+def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto") -> RunDirectory:
+    """Train, or go on training, until the run directory is complete; its manifest is written last."""
+    recipe, facts = read_recipe(run.recipe), run.read_facts()
+    dataset = Dataset.open(
+        Path(facts["data"]), source=facts["source"], store_folder=Path(facts["pixel_store"]), reporter=reporter
+    )
+    split = _split_of(run, facts, dataset.table)
+    store = dataset.pixels(recipe.input.width, recipe.input.height, reporter)
+    data = _training_data(dataset.table, split, store.pixels)
+    trainer = Trainer(recipe, data, run, validation_figures, accelerator=accelerator)
+    _check_selectable(recipe, data)
+    trainer.resume()
+    began = time.monotonic()
+    with reporter.training(recipe.train.epochs) as trainer.progress:
+        trainer.fit()
+    facts |= {
+        "status": "trained",
+        "source": dataset.table.source,
+        "device": trainer.device,
+        "threads": torch.get_num_threads(),
+        "training_seconds_since_resume": round(time.monotonic() - began, 1),
+        "dataset_fingerprint": dataset.table.fingerprint,
+        "split_sha256": split.sha256,
+    }
+    write_json(run.facts, facts)
+    save_training_curves(run.results, run.root)
+    score_run(run, dataset.table, split, store.pixels, reporter)
+    evaluate_run(run, reporter)
+    write_json(run.facts, facts | {"status": "complete"})
+    write_manifest(run.root, run=run.name, source=dataset.table.source)
+    return run
+
+
+def score_run(
+    run: RunDirectory, table: LesionTable, split: Split, pixels: np.ndarray, reporter: Reporter
+) -> Predictions:
+    """Predictions of every split by the best checkpoint, and the operating point frozen from validation."""
+    classifier = Classifier.load(run)
+    with reporter.bar("predicting") as advance:
+        logits = classifier.logits(pixels, progress=advance)
+    card = classifier.card
+    origin = PredictionsOrigin(
+        source=table.source,
+        run=run.name,
+        checkpoint_sha256=card.weights_sha256,
+        split_sha256=split.sha256,
+        dataset_fingerprint=table.fingerprint,
+        temperature=card.temperature,
+    )
+    predictions = Predictions(
+        **{
+            name: getattr(table, name)
+            for name in ("image_id", "lesion_id", "dx", "age", "sex", "localization", "dx_type")
+        },
+        split=split.of(table),
+        logits=logits.astype(np.float64),
+        origin=origin,
+    )
+    predictions.write(run.predictions)
+    recipe = read_recipe(run.recipe)
+    point = choose_operating_point(predictions.of_split("val"), target_sensitivity=recipe.target_sensitivity)
+    point.write(run.operating_point)
+    return predictions
+
+
+def _split_of(run: RunDirectory, facts: dict[str, Any], table: LesionTable) -> Split:
+    """The run's own copy of its split; made from the given file when the run starts."""
+    if run.split.is_file():
+        return read_split(run.split, table)
+    split = read_split(Path(facts["split_file"]), table, facts["held_out_lesions"])
+    split.write(run.split)
+    return split
+
+
+def _training_data(table: LesionTable, split: Split, pixels: np.ndarray) -> TrainingData:
+    side, labels = split.of(table), table.labels
+    rows = {name: np.flatnonzero((side == name) & (labels >= 0)) for name in ("train", "val")}
+    return TrainingData(pixels, labels, rows["train"], rows["val"], table.source, table.fingerprint, split.sha256)
+
+
+def _check_selectable(recipe: Recipe, data: TrainingData) -> None:
+    """Refuse before training, not after its first epoch, a choice that validation cannot make."""
+    labels = data.labels[data.val]
+    known = validation_figures(labels, np.zeros((len(labels), len(CLASSES))))
+    if recipe.train.select_by not in known:
+        raise RecipeError(
+            f"Validation cannot tell {recipe.train.select_by}: it lacks melanomas or other images.",
+            where="train.select_by",
+            expected=f"one of {', '.join(known)}",
+            fix="choose another figure, or a split whose validation side has every class",
+        )
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "melascope": __version__,
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def _git_commit() -> str:
+    """Commit of the code, with `-dirty` if it was changed since; empty outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def open_for_resume(path: Path) -> RunDirectory:
+    """A run directory whose training can go on."""
+    run = RunDirectory.open(path)
+    if not run.recipe.is_file():
+        raise RunError("The run has no recipe.toml.", where=path, fix="start a new run: melascope train RECIPE …")
+    return run
