@@ -36,7 +36,7 @@ def read_member(root: Path, path: str) -> bytes:
         raise DataError("The file is missing.", where=Path(root) / path)
     file, member = outer
     try:
-        return _read_zip(file, member, path) if member else _read_file(file, path)
+        return _read_zip(file, member) if member else _read_file(file)
     except OSError as error:
         raise DataError(f"The file cannot be read ({error.strerror or error}).", where=Path(root) / path) from error
 
@@ -64,7 +64,7 @@ def list_files(root: Path, path: str) -> list[str]:
             (Path(folder) / name).relative_to(file).as_posix() for folder, _, files in os.walk(file) for name in files
         ]
     else:
-        names = [info.filename for info in _archive(file, path).infolist() if not info.is_dir()]
+        names = [info.filename for info in _archive(file).infolist() if not info.is_dir()]
     names = [name for name in names if not any(p.startswith(".") or p == "__MACOSX" for p in name.split("/"))]
     return sorted(f"{path}/{name}" if path else name for name in names)
 
@@ -82,34 +82,31 @@ def _safe_parts(root: Path, path: str) -> tuple[str, ...]:
 
 def _inside(root: Path, path: str, parts: tuple[str, ...]) -> tuple[Path, str] | None:
     """(file, member inside it or ""), or None where there is no such file; links must stay inside `root`."""
-    count = next(
-        (
-            index + 1
-            for index, part in enumerate(parts)
-            if part.lower().endswith(".zip") and Path(root, *parts[: index + 1]).is_file()
-        ),
-        len(parts),
-    )
-    file = Path(root, *parts[:count])
-    if not file.exists():
-        return None
-    if not file.resolve().is_relative_to(Path(root).resolve()):
+    count = len(parts)
+    for index, part in enumerate(parts, start=1):
+        if part.lower().endswith(".zip") and os.path.isfile(os.path.join(root, *parts[:index])):
+            count = index
+            break
+    file, top = os.path.realpath(os.path.join(root, *parts[:count])), os.path.realpath(root)
+    if os.path.commonpath((file, top)) != top:
         raise DataError(
             f"The path {path!r} leaves the data set by a link.",
             where=root,
             expected="files that lie inside the data set's folder",
             fix="copy the files there, or give the folder that they truly lie in",
         )
-    return file, "/".join(parts[count:])
+    return (Path(file), "/".join(parts[count:])) if os.path.exists(file) else None
 
 
-def _read_file(file: Path, path: str) -> bytes:
+def _read_file(file: Path) -> bytes:
+    if not file.is_file():  # a folder; or a pipe or device, which could be read for ever
+        raise DataError("This is not a regular file.", where=file)
     _check_size(file.stat().st_size, file)
     return file.read_bytes()
 
 
-def _read_zip(file: Path, member: str, path: str) -> bytes:
-    archive = _archive(file, path)
+def _read_zip(file: Path, member: str) -> bytes:
+    archive = _archive(file)
     try:
         info = archive.getinfo(member)
     except KeyError as error:
@@ -130,7 +127,7 @@ def _check_size(size: int, where: Path) -> None:
         raise DataError(f"The file has {size:,} bytes, more than {MAX_MEMBER_BYTES:,}.", where=where)
 
 
-def _archive(file: Path, path: str) -> zipfile.ZipFile:
+def _archive(file: Path) -> zipfile.ZipFile:
     """An open archive, kept by this thread of this process (a file position must not be shared)."""
     status = file.stat()
     key = (os.getpid(), str(file), status.st_ino, status.st_size, status.st_mtime_ns)
