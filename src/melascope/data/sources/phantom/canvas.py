@@ -136,16 +136,20 @@ class Canvas:
 
     def at(self, field: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Value of a field of this window at points (n, 2) in lesion coordinates; outside, of the nearest pixel."""
-        columns, rows = np.round(self._to_drawing(points).T / 2).astype(int)
+        columns, rows = np.round(self._to_window(points).T).astype(int)
         return field[np.clip(rows, 0, field.shape[0] - 1), np.clip(columns, 0, field.shape[1] - 1)]
 
-    def _to_drawing(self, points: np.ndarray) -> np.ndarray:
+    def _to_window(self, points: np.ndarray) -> np.ndarray:
+        """Columns and rows (n, 2) of this window, in pixels with fractions, of points in lesion coordinates."""
         view = self.view
         points = np.asarray(points, dtype=np.float64) * view.zoom
         cos, sin = np.cos(view.rotation), np.sin(view.rotation)
         columns = cos * points[:, 0] - sin * points[:, 1] + SHEET[1] / 2 + view.shift_x - self.left
         rows = sin * points[:, 0] + cos * points[:, 1] + SHEET[0] / 2 + view.shift_y - self.top
-        return 2.0 * np.stack([columns, rows], axis=1)
+        return np.stack([columns, rows], axis=1)
+
+    def _to_drawing(self, points: np.ndarray) -> np.ndarray:
+        return 2.0 * self._to_window(points) + 0.5  # a window pixel is two drawn ones; its middle lies between them
 
     def _drawing(self) -> tuple[Image.Image, ImageDraw.ImageDraw]:
         rows, columns = self.x.shape

@@ -104,19 +104,24 @@ def dermatofibroma(canvas: Canvas, rng: np.random.Generator, radius: float, plai
     )
     canvas.add(BLOOD, np.float32(rng.uniform(0.0, 0.35)) * inside)
     paint.network(canvas, rng, ring, 0.3 * amount + 0.2 * plain, rng.uniform(4.5, 6.5), uneven=0.1)
-    patch = smooth_step(s + np.float32(3) * canvas.clouds(rng, 0.5), 0.38 * radius, 0.72 * radius)
-    canvas.cover((240, 214, 216), np.float32(0.25 + 0.55 * plain) * patch)
-    angles = rng.uniform(0, paint.TAU, 26)
+    start = rng.uniform(0.2, 0.55)
+    patch = smooth_step(s + np.float32(5) * canvas.clouds(rng, 0.6), start * radius, (start + 0.35) * radius)
+    canvas.cover((240, 214, 216), np.float32(0.1 + 0.7 * plain) * patch)
+    _scar_strands(canvas, rng, radius, 0.1 + 0.4 * plain)
+    if rng.random() < 0.2:
+        paint.short_vessels(canvas, rng, s, radius, 18, coiled=False, amount=0.5)
+    return canvas.on_sheet(s, outside=-1e3)
+
+
+def _scar_strands(canvas: Canvas, rng: np.random.Generator, radius: float, share: float) -> None:
+    """White strands that radiate through the central patch."""
     strands = []
-    for angle in angles:
+    for angle in rng.uniform(0, paint.TAU, 26):
         way = np.array([np.cos(angle), np.sin(angle)])
         side = rng.normal(0, 0.12, 2) * radius
         near, far = way * radius * rng.uniform(0.0, 0.2), way * radius * rng.uniform(0.35, 0.62)
         strands.append((np.stack([near + side, (near + far) / 2 + side * 0.8, far + side * 0.4]), 1.0))
-    canvas.cover((250, 232, 234), np.float32(0.15 + 0.35 * plain) * canvas.strokes(strands))
-    if rng.random() < 0.2:
-        paint.short_vessels(canvas, rng, s, radius, 18, coiled=False, amount=0.5)
-    return canvas.on_sheet(s, outside=-1e3)
+    canvas.cover((250, 232, 234), np.float32(share) * canvas.strokes(strands))
 
 
 def vascular(canvas: Canvas, rng: np.random.Generator, radius: float, plain: float) -> np.ndarray:

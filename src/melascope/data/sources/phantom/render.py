@@ -73,20 +73,18 @@ def lesion_mask(border: np.ndarray) -> np.ndarray:
     """The largest connected part of `border > 0`, without holes, at full size: (450, 600) uint8, 0 or 255."""
     top, bottom = _extent((border > 0).any(axis=1))
     left, right = _extent((border > 0).any(axis=0))
-    border = border[top:bottom, left:right]  # the lesion's box, which is much less than the sheet
-    parts, _ = ndimage.label(np.pad(border > 0, 1))
+    # Grey levels, so that the mask's edge runs between sheet pixels, too; and only the lesion's box is enlarged.
+    level = np.clip(128 + 24 * border[top:bottom, left:right], 0, 255).astype(np.uint8)
+    size = (2 * (right - left), 2 * (bottom - top))
+    full = np.asarray(Image.fromarray(level).resize(size, Image.Resampling.BILINEAR)) > 128
+    parts, _ = ndimage.label(np.pad(full, 1))
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     around, _ = ndimage.label(parts != sizes.argmax())
     lesion = (around != around[0, 0])[1:-1, 1:-1]  # the part and its holes: all that the outside does not reach
-    # Grey levels round the border, so that the mask's edge runs between sheet pixels, too.
-    level = np.clip(128 + 24 * border, 0, 255)
-    level = np.where(lesion, np.maximum(level, 160), np.minimum(level, 127)).astype(np.uint8)
-    size = (2 * (right - left), 2 * (bottom - top))
-    full = Image.fromarray(level).resize(size, Image.Resampling.BILINEAR).point([0] * 128 + [255] * 128)
-    mask = Image.new("L", (WIDTH, HEIGHT))
-    mask.paste(full, (2 * left, 2 * top))
-    return np.asarray(mask)
+    mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    mask[2 * top : 2 * bottom, 2 * left : 2 * right][lesion] = 255
+    return mask
 
 
 def _extent(occupied: np.ndarray) -> tuple[int, int]:
