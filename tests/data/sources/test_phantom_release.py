@@ -103,7 +103,7 @@ def test_zips_hold_the_same_files(phantom, tmp_path):
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_an_interrupted_phantom_is_no_release_and_is_made_anew(tmp_path, zipped):
-    def interrupt(done, total):
+    def interrupt(done, _total):
         if done == 3:
             raise KeyboardInterrupt
 

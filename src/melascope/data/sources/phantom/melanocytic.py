@@ -33,7 +33,15 @@ def melanocytic(canvas: Canvas, rng: np.random.Generator, radius: float, atypia:
     return canvas.on_sheet(s, outside=-1e3)
 
 
-def _ground(canvas, rng, s, inside, radius, amount, a) -> None:
+def _ground(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    s: np.ndarray,
+    inside: np.ndarray,
+    radius: float,
+    amount: float,
+    a: float,
+) -> None:
     """Structureless base: even and symmetric when benign, many-toned when atypical."""
     hue = paint.red_brown_mix(rng)
     depth = smooth_step(s, -2, 0.9 * radius)  # 0 at the border, 1 in the middle
@@ -45,7 +53,16 @@ def _ground(canvas, rng, s, inside, radius, amount, a) -> None:
         canvas.add(MELANIN, np.float32((0.25 + 0.8 * a) * amount) * patch * inside)
 
 
-def _pattern(canvas, rng, s, inside, radius, amount, a) -> None:
+def _pattern(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    s: np.ndarray,
+    inside: np.ndarray,
+    radius: float,
+    amount: float,
+    a: float,
+) -> None:
+    """The global pattern: network, globules, both (globules in the middle), or none; regular when benign."""
     kind = rng.choice(["reticular", "globular", "homogeneous", "mixed"], p=[0.42, 0.22, 0.16, 0.20])
     cell = rng.uniform(3.8, 6.4)
     fade = inside * smooth_step(s, 0, (0.5 - 0.4 * a) * radius + 3)
@@ -60,14 +77,22 @@ def _pattern(canvas, rng, s, inside, radius, amount, a) -> None:
         paint.globules(canvas, rng, region, 0.8 * amount, 1.15 * cell, uneven=0.3 + 0.6 * a, share=0.9 - 0.4 * a)
 
 
-def _atypical_signs(canvas, rng, s, inside, radius, amount, a) -> None:
+def _atypical_signs(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    s: np.ndarray,
+    inside: np.ndarray,
+    radius: float,
+    amount: float,
+    a: float,
+) -> None:
     """The melanoma-specific criteria, each more likely and stronger with atypia."""
 
     def shows(low: float, high: float) -> bool:
         return bool(rng.random() < np.clip((a - low) / (high - low), 0, 0.85))
 
     if shows(0.15, 0.9):
-        paint.blotch(canvas, rng, s, inside, radius, (0.7 + a) * amount, off_centre=0.25 + 0.4 * a)
+        paint.blotch(canvas, rng, inside, radius, (0.7 + a) * amount, off_centre=0.25 + 0.4 * a)
     if shows(0.25, 1.0):
         eccentric = inside * smooth_step(canvas.clouds(rng, 0.9), 0.2, 0.8)
         paint.globules(canvas, rng, eccentric, 1.1, rng.uniform(6, 9), uneven=0.9, share=0.5)

@@ -45,7 +45,7 @@ def render(seed: int, image: int, lesion: Lesion) -> tuple[np.ndarray, np.ndarra
     canvas = Canvas(_view(view_rng))
     # The same stream for every image of the lesion: another view, but the same lesion in the same skin.
     lesion_rng = keyed(seed, PAINT, lesion.number)
-    radius = float(np.clip(lesion_rng.lognormal(np.log(47), 0.34), 20, 95))
+    radius = float(np.clip(lesion_rng.lognormal(np.log(54), 0.38), 20, 115))
     lay_skin(canvas, lesion_rng, lesion.age if lesion.age is not None else 50, lesion.localization in _SUN_EXPOSED)
     if lesion_rng.random() < 0.12:
         count = int(lesion_rng.integers(1, 4))

@@ -76,7 +76,6 @@ def network(
     amount: float,
     cell: float,
     uneven: float,
-    pigment: Pigment = MELANIN,
 ) -> None:
     """Pigment network: brown lines round paler holes; `uneven` 0–1 makes them vary in width, strength and mesh."""
     index = canvas.honeycomb(cell, _offset(rng), bend=4.0 + 7.0 * uneven)
@@ -85,7 +84,7 @@ def network(
     line = np.exp(-((look_up(cells().wall, index) / width) ** 2))
     strength = np.clip(1 + np.float32(0.30 + 0.5 * uneven) * canvas.clouds(rng, 0.7), 0.05, 2.4)
     hole = np.float32(0.45) * (look_up(cells().chance, index) - np.float32(0.7))
-    canvas.add(pigment, np.float32(amount) * region * strength * (line + hole))
+    canvas.add(MELANIN, np.float32(amount) * region * strength * (line + hole))
 
 
 def negative_network(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount: float, cell: float) -> None:
@@ -101,8 +100,7 @@ def globules(
     amount: float,
     cell: float,
     uneven: float,
-    share: float = 0.8,
-    pigment: Pigment = MELANIN,
+    share: float,
 ) -> None:
     """Dots and globules: round clumps in a `share` of the honeycomb's cells; `uneven` varies their size and tone."""
     index = canvas.honeycomb(cell, _offset(rng), bend=4.0 + 5.0 * uneven)
@@ -111,13 +109,12 @@ def globules(
     present = (chance < share).astype(np.float32)
     clump = smooth_step(size - core, -0.16, 0.20) * present
     tone = 1 + np.float32(0.3 + 0.9 * uneven) * (np.float32(0.4) - np.mod(chance * 7, 1))
-    canvas.add(pigment, np.float32(amount) * region * clump * tone)
+    canvas.add(MELANIN, np.float32(amount) * region * clump * tone)
 
 
 def blotch(
     canvas: Canvas,
     rng: np.random.Generator,
-    s: np.ndarray,
     inside: np.ndarray,
     radius: float,
     amount: float,
@@ -178,13 +175,11 @@ def pepper(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount:
     canvas.add(_PEPPER, np.float32(amount) * region * grains)
 
 
-def cerebriform(
-    canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount: float, size: float, pigment: Pigment = MELANIN
-) -> None:
+def cerebriform(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount: float, size: float) -> None:
     """Gyri and sulci: broad winding ridges between darker fissures (small `size`: fingerprint lines)."""
     band = canvas.texture(ridges(), size, _offset(rng), bend=6.0)
     fissure = np.exp(-((band / 0.42) ** 2))
-    canvas.add(pigment, np.float32(amount) * region * (fissure - np.float32(0.25)))
+    canvas.add(MELANIN, np.float32(amount) * region * (fissure - np.float32(0.25)))
 
 
 def milia(canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: float, count: int) -> None:
