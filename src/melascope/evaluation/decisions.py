@@ -112,3 +112,24 @@ class Decision:
     def from_json(cls, content: dict[str, Any]) -> Decision:
         figures = {name: figure_from_json(figure) for name, figure in content["figures"].items()}
         return cls(**{**content, "figures": figures})
+
+
+def threshold_steps(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sensitivity and specificity at every threshold that changes a decision.
+
+    Parameters
+    ----------
+    scores : (n,) float64, P(target)
+    truth : (n,) bool, with at least one of each kind
+
+    Returns
+    -------
+    thresholds : (n_steps,) falling: infinity (nothing is positive), then each distinct score
+    sensitivity, specificity : (n_steps,) of the decision `scores >= threshold`
+    """
+    falling = np.argsort(-scores, kind="stable")
+    ordered = scores[falling]
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # equal scores are decided together
+    found = np.append(0, np.cumsum(truth[falling])[last])
+    alarms = np.append(0, np.cumsum(~truth[falling])[last])
+    return np.append(np.inf, ordered[last]), found / truth.sum(), 1 - alarms / (~truth).sum()

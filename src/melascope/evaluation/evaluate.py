@@ -40,7 +40,7 @@ def evaluate(
     predictions : a table of ours or of another project; one without any split is judged as a whole.
     operating_point : frozen on validation; None judges argmax only, with melanoma as the target.
     split : which rows.
-    draws : of the lesion bootstrap; 0 gives no intervals but the exact ones of `intervals.py`.
+    draws : of the lesion bootstrap; 0 gives no intervals.
     seed : of the draws; the same seed gives the same intervals.
 
     Raises

@@ -5,13 +5,12 @@ images (cluster bootstrap: Field & Welsh 2007, J. R. Statist. Soc. B 69, 369, "r
 The 95 % interval is the percentile interval (Efron & Tibshirani 1993, ch. 13): it needs no formula of its own for
 each metric, stays inside [0, 1], and treats image-level and lesion-level figures alike.
 
-It fails in two places, and there it is not used:
-
-- few lesions: resampling a handful gives intervals that are far too short (Cameron, Gelbach & Miller 2008);
-- no variation: of 20 melanomas all were found, so every draw says 1.000, which is no interval.
-
-There a *share* gets the exact binomial interval (Clopper & Pearson 1934) with the lesion as the unit. That is exact
-if a lesion's images always agree and too wide otherwise: the safe side. Any other figure then has no interval.
+It fails where little is counted, and there it is not used: resampling a handful of lesions gives intervals that are
+far too short (Cameron, Gelbach & Miller 2008), and if 71 of 72 melanomas are found, most draws hold that one miss once
+or never, though three more may be due. A *share* with fewer than `MIN_EACH_SIDE` lesions' worth on either side
+therefore gets the exact binomial interval (Clopper & Pearson 1934) with the lesion as the unit: exact if a lesion's
+images always agree, too wide otherwise, which is the safe side. Any other figure of fewer than `MIN_LESIONS` lesions
+has no interval.
 """
 
 from __future__ import annotations
@@ -22,7 +21,10 @@ import numpy as np
 from scipy.special import betaincinv
 
 MIN_LESIONS = 10
-"""With fewer lesions under a figure the bootstrap is not trusted."""
+"""Lesions under a figure from which the bootstrap is trusted."""
+
+MIN_EACH_SIDE = 5
+"""Lesions' worth of hits, and of misses, from which the bootstrap is trusted with a share."""
 
 MIN_DEFINED = 0.95
 """A bootstrap interval is given only if the figure is defined in this share of the draws."""
@@ -85,11 +87,12 @@ def interval(value: float, values: np.ndarray, n_lesions: int, *, is_share: bool
     Parameters
     ----------
     value : the figure itself.
-    values : (draws,) the figure in each bootstrap draw, NaN where undefined.
+    values : (draws,) the figure in each bootstrap draw, NaN where undefined; without draws there is no interval.
     n_lesions : lesions that the figure rests on.
     is_share : whether it is a proportion.
     """
-    found = percentile_interval(values) if n_lesions >= MIN_LESIONS else None
-    if found is None and is_share and len(values):
-        found = clopper_pearson(value * n_lesions, n_lesions)
-    return found
+    if len(values) == 0:
+        return None
+    if is_share and min(value, 1 - value) * n_lesions < MIN_EACH_SIDE:
+        return clopper_pearson(value * n_lesions, n_lesions)
+    return percentile_interval(values) if n_lesions >= MIN_LESIONS else None

@@ -48,6 +48,11 @@ class Group:
         """The decision figures `at` "argmax" or "operating_point" for `unit` "image" or "lesion", if there are any."""
         return next((decision for decision in self.decisions if (decision.at, decision.unit) == (at, unit)), None)
 
+    def size_of(self, target: tuple[str, ...]) -> tuple[int, int]:
+        """Images and lesions of the target classes."""
+        images, lesions = zip(*(self.class_counts[name] for name in target), strict=True)
+        return sum(images), sum(lesions)
+
     def as_json(self) -> dict[str, Any]:
         return {
             "n_images": self.n_images,
@@ -129,8 +134,7 @@ class Evaluation:
         'melanoma, 124 images of 72 lesions (test), threshold 0.137 frozen on validation: sensitivity 0.83 ...'
         """
         decision = self.whole.decision(self.at, "image")
-        counts = [self.whole.class_counts[name] for name in self.target]
-        images, lesions = (sum(column) for column in zip(*counts, strict=True))
+        images, lesions = self.whole.size_of(self.target)
         rule = (
             f"threshold {self.operating_point.threshold:.3g} frozen on validation"
             if self.operating_point
@@ -245,7 +249,16 @@ def share(figure: Figure, count: int) -> str:
 
 def with_interval(figure: Estimate, digits: int = 2) -> str:
     """`0.83 [0.75, 0.90]`, or the value alone where no interval could be computed."""
-    text = f"{figure.value:.{digits}f}"
+    text = rounded(figure.value, digits)
     if figure.low is not None and figure.high is not None:
         text += f" [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
+    return text
+
+
+def rounded(value: float, digits: int) -> str:
+    """A number with `digits` decimals, and more where it would read as 1 (or 0) though something was missed."""
+    text = f"{value:.{digits}f}"
+    while digits < 6 and float(text) in (0.0, 1.0) and float(text) != value:
+        digits += 1
+        text = f"{value:.{digits}f}"
     return text

@@ -1,0 +1,1 @@
+"""How is an evaluation shown to a reader: plots, tables on the terminal, pages?"""

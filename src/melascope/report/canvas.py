@@ -1,0 +1,82 @@
+"""How does every plot look: one title, n below it, the notice at its foot, the same bytes each time?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from melascope.classes import RESEARCH_ONLY
+from melascope.files import atomic_path, make_folder
+
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#595959"
+"""Okabe & Ito's colour-blind-safe blue and vermilion; lines differ in dash and marker too, so grey print is read."""
+
+_STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "svg.hashsalt": "melascope",  # element ids depend on the content alone
+}
+
+
+def canvas(
+    title: str,
+    subtitle: str,
+    source: str,
+    *,
+    size: tuple[float, float] = (7.6, 7.6),
+    left: float = 0.8,
+    right: float = 0.3,
+) -> tuple[Figure, Axes]:
+    """A figure of `size` inches with a title, a smaller line or two below it, and the notice at its foot.
+
+    `left` and `right` are the margins in inches. A phantom's figures say so in the picture, wherever it is copied to.
+    """
+    width, height = size
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=size)
+        axes = figure.add_axes((left / width, 0.85 / height, 1 - (left + right) / width, 1 - (0.85 + 1.0) / height))
+    edge = 0.15 / width
+    figure.text(edge, 1 - 0.15 / height, title, va="top", fontsize=13, fontweight="bold")
+    figure.text(edge, 1 - 0.45 / height, subtitle, va="top", fontsize=9, color=GREY, linespacing=1.4)
+    figure.text(edge, 0.12 / height, RESEARCH_ONLY, fontsize=7.5, color=GREY)
+    if source == "phantom":
+        axes.text(
+            *(0.5, 0.5, "PHANTOM\nsynthetic images"),
+            transform=axes.transAxes,
+            ha="center",
+            va="center",
+            rotation=30,
+            fontsize=34,
+            fontweight="bold",
+            color="#b00020",
+            alpha=0.13,
+            zorder=0.5,
+        )
+    return figure, axes
+
+
+def label_line(axes: Axes, x: np.ndarray, y: np.ndarray, label: str, colour: str, *, at: float) -> None:
+    """Write a line's name on it, at x = `at`."""
+    nearest = int(np.abs(x - at).argmin())
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    axes.text(x[nearest], y[nearest], label, color=colour, ha="center", va="center", fontweight="bold", bbox=box)
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write `name`.png and `name`.svg, whole or not at all, without date: the same figure gives the same bytes."""
+    folder = make_folder(Path(folder))
+    paths = []
+    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        with atomic_path(folder / f"{name}.{kind}") as temporary, matplotlib.rc_context(_STYLE):
+            figure.savefig(temporary, format=kind, dpi=160, metadata=metadata)
+        paths.append(folder / f"{name}.{kind}")
+    return paths

@@ -1,0 +1,356 @@
+"""Which pictures belong to an evaluation and to a training: each by itself, with its n and intervals inside?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from melascope.classes import CLASS_NAMES, CLASSES
+from melascope.errors import DataError
+from melascope.evaluation.decisions import Decision, threshold_steps
+from melascope.evaluation.evaluate import evaluated_rows
+from melascope.evaluation.operating_point import is_target, target_score
+from melascope.evaluation.record import Evaluation, plural, share, with_interval
+from melascope.report.canvas import BLUE, GREY, ORANGE, canvas, label_line, save
+from melascope.tables.columns import number_array, read_csv_text
+from melascope.tables.predictions import Predictions
+from melascope.tables.results import Estimate, NotApplicable
+
+_PERCENT = [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+
+
+def save_evaluation_plots(evaluation: Evaluation, predictions: Predictions, folder: Path) -> list[Path]:
+    """Draw ROC, threshold, confusion and recall plots, each as PNG and SVG.
+
+    Parameters
+    ----------
+    evaluation : made by `evaluate(predictions, …)`.
+    predictions : the same table.
+    folder : is created.
+
+    Returns
+    -------
+    paths : every file written
+    """
+    rows = evaluated_rows(predictions, evaluation.split)
+    if len(rows) != evaluation.whole.n_images:
+        raise DataError(
+            f"The evaluation judged {evaluation.whole.n_images} images, the table has {len(rows)} such rows.",
+            expected="the table that the evaluation was made from",
+        )
+    truth = is_target(rows.labels, evaluation.target)
+    scores = target_score(rows.probabilities, evaluation.target)
+    return [
+        *_save_roc(evaluation, scores, truth, folder),
+        *_save_thresholds(evaluation, scores, truth, folder),
+        *_save_confusion(evaluation, folder),
+        *_save_recall(evaluation, folder),
+    ]
+
+
+def _save_roc(evaluation: Evaluation, scores: np.ndarray, truth: np.ndarray, folder: Path) -> list[Path]:
+    name = _name(evaluation)
+    title = f"How much {name} is found, at what price in false alarms?"
+    figure, axes = canvas(title, _auroc_line(evaluation) + _images_line(evaluation), evaluation.origin.source)
+    axes.set_xlabel(f"1 − specificity: share of the other images called {name} (false alarms)")
+    axes.set_ylabel(f"sensitivity: share of {name} images found")
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (1, 3)))
+    _square(axes)
+    if _one_sided(axes, truth, name):
+        return save(figure, Path(folder), "roc")
+    _, sensitivity, specificity = threshold_steps(scores, truth)
+    axes.plot(1 - specificity, sensitivity, color=BLUE, linewidth=2, label="every threshold (ROC)")
+    marks = {"operating_point": ("o", ORANGE, ORANGE), "argmax": ("s", "white", "black")}
+    for decision in evaluation.whole.decisions:
+        if decision.unit == "image":
+            _mark(axes, decision, *marks[decision.at], _rule(evaluation, decision))
+    axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=8.5, labelspacing=0.9)
+    return save(figure, Path(folder), "roc")
+
+
+def _mark(axes: Axes, decision: Decision, marker: str, face: str, edge: str, rule: str) -> None:
+    """Put a decision's point into ROC space, with both intervals as a cross."""
+    sensitivity, specificity = decision.figures["sensitivity"], decision.figures["specificity"]
+    label = f"{rule}\nsensitivity {share(sensitivity, decision.tp)}\nspecificity {share(specificity, decision.tn)}"
+    bars = {"yerr": _bars(sensitivity), "xerr": _bars(specificity, flipped=True)}
+    axes.errorbar(
+        [1 - specificity.value],
+        [sensitivity.value],
+        **bars,
+        fmt=marker,
+        markersize=8,
+        markerfacecolor=face,
+        markeredgecolor=edge,
+        ecolor=edge,
+        elinewidth=1.5,
+        capsize=3,
+        zorder=5,
+        label=label,
+    )
+
+
+def _rule(evaluation: Evaluation, decision: Decision) -> str:
+    if decision.at == "argmax":
+        return "top class"
+    return f"threshold {evaluation.operating_point.threshold:.3g}, frozen on validation"
+
+
+def _save_thresholds(evaluation: Evaluation, scores: np.ndarray, truth: np.ndarray, folder: Path) -> list[Path]:
+    name, point = _name(evaluation), evaluation.operating_point
+    figure, axes = canvas(
+        f"What would another threshold on P({name}) find and cost?",
+        _decision_line(evaluation) + _images_line(evaluation),
+        evaluation.origin.source,
+        size=(7.6, 5.8),
+    )
+    axes.set_xlabel(f"threshold: an image is positive if P({name}) is at least this")
+    axes.set_ylabel("share of images")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    if _one_sided(axes, truth, name):
+        return save(figure, Path(folder), "thresholds")
+    thresholds, sensitivity, specificity = threshold_steps(scores, truth)
+    edges = np.concatenate([[1.0], thresholds[1:], [0.0]])
+    lines = {"sensitivity": (sensitivity, BLUE, "-"), "specificity": (specificity, ORANGE, (0, (5, 2)))}
+    for label, (values, colour, style) in lines.items():
+        values = np.append(values, values[-1])
+        axes.plot(edges, values, color=colour, linestyle=style, linewidth=2, drawstyle="steps-post")
+        label_line(axes, edges, values, label, colour, at=0.62 if label == "sensitivity" else 0.45)
+    if point is not None:
+        axes.axvline(point.threshold, color="black", linewidth=1.2)
+        axes.annotate(
+            f"frozen threshold {point.threshold:.3g}",
+            (point.threshold, 0.03),
+            xytext=(5 if point.threshold < 0.7 else -5, 0),
+            textcoords="offset points",
+            ha="left" if point.threshold < 0.7 else "right",
+        )
+        decision = evaluation.whole.decision("operating_point", "image")
+        for label, (_, colour, _) in lines.items():
+            estimate = decision.figures[label]
+            axes.errorbar(
+                [point.threshold],
+                [estimate.value],
+                yerr=_bars(estimate),
+                fmt="o",
+                color=colour,
+                markersize=7,
+                capsize=4,
+            )
+    return save(figure, Path(folder), "thresholds")
+
+
+def _save_confusion(evaluation: Evaluation, folder: Path) -> list[Path]:
+    group = evaluation.whole
+    figure, axes = canvas(
+        "Which class is taken for which? (top class)",
+        f"accuracy {_text(group.overall['accuracy'])}, balanced accuracy {_text(group.overall['balanced_accuracy'])}"
+        + _images_line(evaluation),
+        evaluation.origin.source,
+        size=(8.2, 7.6),
+        left=1.9,
+        right=0.2,
+    )
+    counts = np.array(group.confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), count in np.ndenumerate(counts):
+        dark = shares[row, column] > 0.55
+        text = f"{count:,}\n{shares[row, column]:.0%}" if counts[row].sum() else "–"
+        axes.text(
+            *(column, row, text),
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="white" if dark else "black",
+            fontweight="bold" if row == column else "normal",
+        )
+    labels = [
+        f"{name}\n{plural(images, 'image')}\n{plural(lesions, 'lesion')}"
+        for name, (images, lesions) in group.class_counts.items()
+    ]
+    axes.set_xticks(range(len(CLASSES)), CLASSES)
+    axes.set_yticks(range(len(CLASSES)), labels)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("truth (each row adds up to 100 %)")
+    axes.tick_params(length=0)
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return save(figure, Path(folder), "confusion")
+
+
+def _save_recall(evaluation: Evaluation, folder: Path) -> list[Path]:
+    group = evaluation.whole
+    figure, axes = canvas(
+        "How many images of each class are recognised? (top class)",
+        f"balanced accuracy {_text(group.overall['balanced_accuracy'])}" + _images_line(evaluation),
+        evaluation.origin.source,
+        size=(8.6, 5.8),
+        left=3.0,
+        right=1.4,
+    )
+    for row, name in enumerate(CLASSES):
+        recall = group.per_class["recall"][name]
+        if isinstance(recall, NotApplicable):
+            axes.text(0.01, row, str(recall), va="center", color=GREY)
+            continue
+        colour = ORANGE if name in evaluation.target else BLUE
+        axes.errorbar(
+            *([recall.value], [row]),
+            xerr=_bars(recall),
+            fmt="D" if name in evaluation.target else "o",
+            color=colour,
+            markersize=8,
+            elinewidth=2,
+            capsize=4,
+        )
+        axes.text(1.03, row, with_interval(recall), va="center", fontsize=9)
+    counts = [group.class_counts[name] for name in CLASSES]
+    labels = [
+        f"{name} · {CLASS_NAMES[name]}\n{plural(images, 'image')} of {plural(lesions, 'lesion')}"
+        for name, (images, lesions) in zip(CLASSES, counts, strict=True)
+    ]
+    axes.set_yticks(range(len(CLASSES)), labels)
+    axes.set_ylim(len(CLASSES) - 0.5, -0.5)
+    axes.set_xlim(0, 1)
+    axes.set_xticks(_PERCENT)
+    axes.set_xlabel("recall (sensitivity at the top class), 95 % interval")
+    return save(figure, Path(folder), "recall")
+
+
+def save_training_curves(results_csv: Path, folder: Path, *, source: str = "") -> list[Path]:
+    """Draw a training's losses and validation figures against the epoch, each as PNG and SVG.
+
+    Parameters
+    ----------
+    results_csv : a row an epoch; columns that are absent are not drawn.
+    folder : is created.
+    source : of the data set; a phantom is named in the picture.
+    """
+    columns = read_csv_text(results_csv)
+    problems: list = []
+    numbers = {name: number_array(values, name, Path(results_csv).name, problems) for name, values in columns.items()}
+    if problems or "epoch" not in numbers or len(numbers["epoch"]) == 0:
+        raise DataError(
+            f"The curves cannot be drawn: {problems[0] if problems else 'there is no epoch'}.",
+            where=results_csv,
+            expected="results.csv of a run: a row an epoch",
+        )
+    plots = {
+        "training_loss": ("Does the loss still fall?", "loss (lower is better)", _LOSSES),
+        "training_figures": (
+            "Does the model still improve on validation images?",
+            "share (higher is better)",
+            _FIGURES,
+        ),
+    }
+    paths = []
+    for name, (title, ylabel, lines) in plots.items():
+        paths += _save_curves(numbers, name, title, ylabel, lines, Path(folder), source)
+    return paths
+
+
+_LOSSES = {"train_loss": "training loss", "val_nll": "validation NLL"}
+_FIGURES = {
+    "val_mel_auroc": "melanoma AUROC",
+    "val_mel_sensitivity": "melanoma sensitivity (top class)",
+    "val_accuracy": "accuracy",
+    "val_balanced_accuracy": "balanced accuracy",
+    "val_macro_f1": "macro-F1",
+}
+
+
+def _save_curves(
+    numbers: dict[str, np.ndarray],
+    name: str,
+    title: str,
+    ylabel: str,
+    lines: dict[str, str],
+    folder: Path,
+    source: str,
+) -> list[Path]:
+    """One picture of several columns against the epoch; the last value of each stands in the legend."""
+    epochs = numbers["epoch"]
+    figure, axes = canvas(title, f"{plural(len(epochs), 'epoch')} finished", source, size=(8.6, 5.2), right=3.1)
+    styles = zip("osD^v", ("-", (0, (5, 2)), "-", (0, (1, 1.5)), (0, (5, 1, 1, 1))), strict=True)
+    colours = (BLUE, ORANGE, "black", "#56B4E9", "#999999")
+    for (column, label), (marker, style), colour in zip(lines.items(), styles, colours, strict=False):
+        if column not in numbers or np.isnan(numbers[column]).all():
+            continue
+        values = numbers[column]
+        last = values[~np.isnan(values)][-1]
+        axes.plot(
+            *(epochs, values),
+            color=colour,
+            linestyle=style,
+            marker=marker,
+            markersize=5,
+            label=f"{label}: {last:.3f}",
+        )
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(ylabel)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if axes.lines:
+        axes.legend(
+            title="after the last epoch", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9
+        )
+    return save(figure, folder, name)
+
+
+def _auroc_line(evaluation: Evaluation) -> str:
+    if len(evaluation.target) > 1:
+        return ""
+    return f"AUROC {_text(evaluation.whole.per_class['auroc'][evaluation.target[0]])}"
+
+
+def _decision_line(evaluation: Evaluation) -> str:
+    decision = evaluation.whole.decision(evaluation.at, "image")
+    rule = "at the frozen threshold" if evaluation.operating_point else "by top class"
+    sensitivity, specificity = decision.figures["sensitivity"], decision.figures["specificity"]
+    return f"{rule}: sensitivity {share(sensitivity, decision.tp)}, specificity {share(specificity, decision.tn)}"
+
+
+def _images_line(evaluation: Evaluation) -> str:
+    group = evaluation.whole
+    images, lesions = group.size_of(evaluation.target)
+    everything = f"{plural(group.n_images, 'image')} of {plural(group.n_lesions, 'lesion')}"
+    return (
+        f"\n{evaluation.split or 'all rows'}: {everything}; {_name(evaluation)}: {images:,} of {lesions:,}. "
+        "[ ] 95 % interval by lesion"
+    )
+
+
+def _name(evaluation: Evaluation) -> str:
+    """The target in words, or its classes' short names where there are several."""
+    return evaluation.target_name if len(evaluation.target) == 1 else "+".join(evaluation.target)
+
+
+def _text(figure: Estimate | NotApplicable) -> str:
+    return str(figure) if isinstance(figure, NotApplicable) else with_interval(figure)
+
+
+def _bars(estimate: Estimate, *, flipped: bool = False) -> list[list[float]] | None:
+    if estimate.low is None or estimate.high is None:
+        return None
+    down, up = max(estimate.value - estimate.low, 0), max(estimate.high - estimate.value, 0)
+    return [[up], [down]] if flipped else [[down], [up]]
+
+
+def _square(axes: Axes) -> None:
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.01)
+    axes.set_xticks(_PERCENT)
+    axes.set_yticks(_PERCENT)
+    axes.set_aspect("equal")
+
+
+def _one_sided(axes: Axes, truth: np.ndarray, name: str) -> bool:
+    """Write why there is no curve, where all images are of one side."""
+    if truth.any() and not truth.all():
+        return False
+    reason = f"not applicable\n(n=0 images {'other than' if truth.any() else 'of'} {name})"
+    axes.text(0.5, 0.5, reason, ha="center", va="center", transform=axes.transAxes, color=GREY, fontsize=12)
+    return True
