@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -64,11 +63,18 @@ def canvas(
     return figure, axes
 
 
-def label_line(axes: Axes, x: np.ndarray, y: np.ndarray, label: str, colour: str, *, at: float) -> None:
-    """Write a line's name on it, at x = `at`."""
-    nearest = int(np.abs(x - at).argmin())
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-    axes.text(x[nearest], y[nearest], label, color=colour, ha="center", va="center", fontweight="bold", bbox=box)
+def label_line(axes: Axes, point: tuple[float, float], label: str, colour: str, *, above: bool, rises: bool) -> None:
+    """Write a line's name beside one of its points, on the side from which it does not bend towards the name."""
+    axes.annotate(
+        label,
+        point,
+        xytext=(0, 6 if above else -6),
+        textcoords="offset points",
+        ha="right" if above == rises else "left",
+        va="bottom" if above else "top",
+        color=colour,
+        fontweight="bold",
+    )
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:

@@ -53,7 +53,8 @@ def save_evaluation_plots(evaluation: Evaluation, predictions: Predictions, fold
 def _save_roc(evaluation: Evaluation, scores: np.ndarray, truth: np.ndarray, folder: Path) -> list[Path]:
     name = _name(evaluation)
     title = f"How much {name} is found, at what price in false alarms?"
-    figure, axes = canvas(title, _auroc_line(evaluation) + _images_line(evaluation), evaluation.origin.source)
+    subtitle = (_auroc_line(evaluation) + _images_line(evaluation)).lstrip()
+    figure, axes = canvas(title, subtitle, evaluation.origin.source, size=(7.4, 8.15))
     axes.set_xlabel(f"1 − specificity: share of the other images called {name} (false alarms)")
     axes.set_ylabel(f"sensitivity: share of {name} images found")
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (1, 3)))
@@ -108,38 +109,47 @@ def _save_thresholds(evaluation: Evaluation, scores: np.ndarray, truth: np.ndarr
     axes.set_xlabel(f"threshold: an image is positive if P({name}) is at least this")
     axes.set_ylabel("share of images")
     axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.02)
+    axes.set_yticks(_PERCENT)
+    axes.set_ylim(0, 1.08)
     if _one_sided(axes, truth, name):
         return save(figure, Path(folder), "thresholds")
     thresholds, sensitivity, specificity = threshold_steps(scores, truth)
     edges = np.concatenate([[1.0], thresholds[1:], [0.0]])
+    at = 0.72 if point is None or point.threshold < 0.5 else 0.28
+    nearest = int(np.abs(edges - at).argmin())
     lines = {"sensitivity": (sensitivity, BLUE, "-"), "specificity": (specificity, ORANGE, (0, (5, 2)))}
+    higher = max(lines, key=lambda label: np.append(lines[label][0], lines[label][0][-1])[nearest])
     for label, (values, colour, style) in lines.items():
         values = np.append(values, values[-1])
         axes.plot(edges, values, color=colour, linestyle=style, linewidth=2, drawstyle="steps-post")
-        label_line(axes, edges, values, label, colour, at=0.62 if label == "sensitivity" else 0.45)
+        rises = label == "specificity"
+        label_line(axes, (edges[nearest], values[nearest]), label, colour, above=label == higher, rises=rises)
     if point is not None:
-        axes.axvline(point.threshold, color="black", linewidth=1.2)
-        axes.annotate(
-            f"frozen threshold {point.threshold:.3g}",
-            (point.threshold, 0.03),
-            xytext=(5 if point.threshold < 0.7 else -5, 0),
-            textcoords="offset points",
-            ha="left" if point.threshold < 0.7 else "right",
-        )
+        _mark_threshold(axes, point.threshold)
         decision = evaluation.whole.decision("operating_point", "image")
         for label, (_, colour, _) in lines.items():
             estimate = decision.figures[label]
-            axes.errorbar(
-                [point.threshold],
-                [estimate.value],
-                yerr=_bars(estimate),
-                fmt="o",
-                color=colour,
-                markersize=7,
-                capsize=4,
-            )
+            dot = {"fmt": "o", "color": colour, "markersize": 7, "capsize": 4, "zorder": 5}
+            axes.errorbar([point.threshold], [estimate.value], yerr=_bars(estimate), **dot)
     return save(figure, Path(folder), "thresholds")
+
+
+def _mark_threshold(axes: Axes, threshold: float) -> None:
+    """Stand a line at the frozen threshold; where it hugs an end, stretch both ends so that it can be read."""
+    if not 0.02 <= threshold <= 0.98:
+        axes.set_xscale("logit")
+        axes.set_xlim(min(1e-4, max(threshold / 10, 1e-12)), max(1 - 1e-4, min(1 - (1 - threshold) / 10, 1 - 1e-12)))
+        axes.xaxis.set_minor_formatter("")
+        axes.set_xlabel(axes.get_xlabel() + " (log-odds scale)")
+    axes.axvline(threshold, color="black", linewidth=1.2)
+    left_half = threshold < 0.5
+    axes.annotate(
+        f"frozen threshold {threshold:.3g}",
+        (threshold, 0.03),
+        xytext=(5 if left_half else -5, 0),
+        textcoords="offset points",
+        ha="left" if left_half else "right",
+    )
 
 
 def _save_confusion(evaluation: Evaluation, folder: Path) -> list[Path]:
@@ -149,8 +159,8 @@ def _save_confusion(evaluation: Evaluation, folder: Path) -> list[Path]:
         f"accuracy {_text(group.overall['accuracy'])}, balanced accuracy {_text(group.overall['balanced_accuracy'])}"
         + _images_line(evaluation),
         evaluation.origin.source,
-        size=(8.2, 7.6),
-        left=1.9,
+        size=(7.8, 7.6),
+        left=1.5,
         right=0.2,
     )
     counts = np.array(group.confusion)
@@ -188,14 +198,14 @@ def _save_recall(evaluation: Evaluation, folder: Path) -> list[Path]:
         "How many images of each class are recognised? (top class)",
         f"balanced accuracy {_text(group.overall['balanced_accuracy'])}" + _images_line(evaluation),
         evaluation.origin.source,
-        size=(8.6, 5.8),
-        left=3.0,
+        size=(8.9, 5.8),
+        left=3.3,
         right=1.4,
     )
     for row, name in enumerate(CLASSES):
         recall = group.per_class["recall"][name]
         if isinstance(recall, NotApplicable):
-            axes.text(0.01, row, str(recall), va="center", color=GREY)
+            axes.text(0.01, row, str(recall), va="center", color=GREY, backgroundcolor="white")
             continue
         colour = ORANGE if name in evaluation.target else BLUE
         axes.errorbar(
@@ -315,11 +325,10 @@ def _decision_line(evaluation: Evaluation) -> str:
 
 def _images_line(evaluation: Evaluation) -> str:
     group = evaluation.whole
-    images, lesions = group.size_of(evaluation.target)
-    everything = f"{plural(group.n_images, 'image')} of {plural(group.n_lesions, 'lesion')}"
+    sizes = [(group.n_images, group.n_lesions), group.size_of(evaluation.target)]
+    everything, target = (f"{plural(images, 'image')} of {plural(lesions, 'lesion')}" for images, lesions in sizes)
     return (
-        f"\n{evaluation.split or 'all rows'}: {everything}; {_name(evaluation)}: {images:,} of {lesions:,}. "
-        "[ ] 95 % interval by lesion"
+        f"\n{evaluation.split or 'all rows'}: {everything}; {_name(evaluation)}: {target}. [ ] 95 % interval by lesion"
     )
 
 
