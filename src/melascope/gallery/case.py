@@ -16,7 +16,7 @@ from melascope.evaluation.operating_point import OperatingPoint
 from melascope.explain.mask_scores import MapScore, score_map
 from melascope.explain.overlay import shared_scale
 from melascope.gallery.outcomes import HELD_OUT, outcome_of, section_of
-from melascope.gallery.selection import Selection
+from melascope.gallery.selection import Selection, refuse_other_point
 from melascope.tables.lesions import LesionTable
 from melascope.tables.maps import MapStore
 from melascope.tables.predictions import Predictions
@@ -27,6 +27,9 @@ NO_MASK = NotApplicable("the data set has no lesion mask for this image")
 
 LOGIT_TOLERANCE = 0.05
 """How far the logits beside the maps may lie from the predictions': other precision, never another image."""
+
+FAINT = 0.15
+"""A map whose highest cell stays below this share of the image's scale is faint."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +140,21 @@ class Case:
         """(map_height, map_width) float32: the raw map of one class."""
         return self.maps[CLASSES.index(name)]
 
+    def score_of(self, name: str) -> MapScore | NotApplicable:
+        """How the map of one of the classes shown lies to the lesion."""
+        return self.map_scores[self.shown.index(name)]
+
     def has_evidence(self, name: str) -> bool:
         """Whether any cell of the map speaks for the class."""
         return bool((self.cells(name) > 0).any())
+
+    def strength(self, name: str) -> float:
+        """The highest cell of a class's map as a share of the scale, 0 … 1; 0 without evidence."""
+        return max(float(self.cells(name).max()), 0.0) / self.scale if self.scale else 0.0
+
+    def is_faint(self, name: str) -> bool:
+        """Whether there is evidence for a class, but too little beside that for others to be read on one scale."""
+        return 0 < self.strength(name) < FAINT
 
     def pixels(self) -> np.ndarray:
         """(height, width, 3) uint8, read and decoded now."""
@@ -168,7 +183,9 @@ def build_cases(
     ------
     RunError : an image has no map, or the maps are of another model than the predictions.
     DataError : an image is not in the data set, its truth there is another one, or its mask cannot be read.
+    OperatingPointError : the threshold is not one for melanoma, or belongs to another model.
     """
+    refuse_other_point(operating_point, predictions)
     scored = _scored(predictions, operating_point)
     ids = np.array([selection.image_id for selection in selections], dtype=object)
     row_of = {image_id: row for row, image_id in enumerate(predictions.image_id)}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from melascope.gallery.case import Case
-from melascope.gallery.readings import READINGS, reading_of
+from melascope.gallery.phrases import map_phrases, phrases_of
+from melascope.gallery.readings import READINGS
 from melascope.gallery.remarks import CONTRADICTIONS, LESION_REMARKS, MAP_REMARKS, SPLIT_REMARKS
 from melascope.gallery.selection import REASONS
 from melascope.gallery.wording import DX_TYPES, apart, class_name, code, listed, probability
@@ -51,21 +53,22 @@ class Note:
 
 def note_of(case: Case) -> Note:
     """Say what is known of a case."""
-    reading = reading_of(case)
-    split = next(name for name, remark in SPLIT_REMARKS.items() if remark.applies(case))
-    lesion = next(name for name, remark in LESION_REMARKS.items() if remark.applies(case))
-    maps = [next(key for key, remark in MAP_REMARKS.items() if remark.applies(case, name)) for name in case.shown]
-    against = [name for name, remark in CONTRADICTIONS.items() if remark.applies(case)]
+    phrases = phrases_of(case)
+    reading, split, lesion = (_first(rows, case) for rows in (READINGS, SPLIT_REMARKS, LESION_REMARKS))
+    maps = [_first(MAP_REMARKS, case, name) for name in case.shown]
+    contradictions = [key for key, remark in CONTRADICTIONS.items() if remark.applies(case)]
     return Note(
         truth=class_name(case.dx),
         prediction=_prediction(case),
         top3=", ".join(code(f"{name}:{probability(value)}") for name, value in case.top3),
-        meaning=READINGS[reading].meaning(case),
-        conclusion=READINGS[reading].conclusion(case),
-        split=SPLIT_REMARKS[split].says(case),
-        lesion=LESION_REMARKS[lesion].says(case),
-        maps=tuple(MAP_REMARKS[key].says(case, name) for key, name in zip(maps, case.shown, strict=True)),
-        contradictions=tuple(CONTRADICTIONS[name].says(case) for name in against),
+        meaning=_said(READINGS[reading].meaning, phrases),
+        conclusion=_said(READINGS[reading].conclusion, phrases),
+        split=_said(SPLIT_REMARKS[split].says, phrases),
+        lesion=_said(LESION_REMARKS[lesion].says, phrases),
+        maps=tuple(
+            _said(MAP_REMARKS[key].says, map_phrases(case, name)) for key, name in zip(maps, case.shown, strict=True)
+        ),
+        contradictions=tuple(_said(CONTRADICTIONS[key].says, phrases) for key in contradictions),
         known=_known(case),
         chosen=listed([REASONS[reason] for reason in case.reasons]),
         spoken=(
@@ -73,9 +76,18 @@ def note_of(case: Case) -> Note:
             ("split", split),
             ("lesion", lesion),
             *(("map", key) for key in maps),
-            *(("contradiction", name) for name in against),
+            *(("contradiction", key) for key in contradictions),
         ),
     )
+
+
+def _first(rows: dict[str, Any], *about: Any) -> str:
+    """Key of the first row that applies."""
+    return next(key for key, row in rows.items() if row.applies(*about))
+
+
+def _said(template: str, phrases: dict[str, str]) -> str:
+    return template.format_map(phrases)
 
 
 def _prediction(case: Case) -> str:
@@ -89,7 +101,7 @@ def _prediction(case: Case) -> str:
 
 def _known(case: Case) -> str:
     facts = [
-        f"age {case.age:g}" if case.age is not None else "age unknown",
+        f"{case.age:g} years" if case.age is not None else "age unknown",
         code(case.sex) if case.sex else "sex unknown",
         code(case.localization) if case.localization else "site unknown",
         f"truth by {DX_TYPES.get(case.dx_type, code(case.dx_type))}" if case.dx_type else "basis of the truth unknown",

@@ -15,12 +15,14 @@ NOT_HELD_OUT = "not_held_out"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a reader sees of an outcome: `chip` on the card, `heading` and `explanation` over its section.
+    """What a reader sees of an outcome.
 
+    `chip` stands on the card, `short` in the list of groups, `heading` and `explanation` over the section.
     `mark` repeats the chip's colour as a sign, for who cannot see the colour; `tone` names the colour.
     """
 
     chip: str
+    short: str
     heading: str
     explanation: str
     mark: str
@@ -30,13 +32,15 @@ class Outcome:
 OUTCOMES: dict[str, Outcome] = {
     "missed": Outcome(
         "MISSED melanoma",
+        "Missed",
         "Missed melanomas",
-        "Melanomas whose P(mel) lies below the frozen threshold: nobody would have been warned.",
+        "Melanomas whose P(mel) lies below the frozen threshold: the model gives no warning.",
         "✕",
         "missed",
     ),
     "found_by_threshold": Outcome(
         "Found by the threshold only",
+        "Found by threshold",
         "Melanomas found by the threshold only",
         "The most probable class is another one, yet P(mel) reaches the frozen threshold: top-1 alone misses them.",
         "◐",
@@ -44,6 +48,7 @@ OUTCOMES: dict[str, Outcome] = {
     ),
     "found": Outcome(
         "Found melanoma",
+        "Found",
         "Melanomas found",
         "Melanomas at or above the frozen threshold, and the most probable class as well.",
         "✓",
@@ -52,11 +57,13 @@ OUTCOMES: dict[str, Outcome] = {
     "false_alarm": Outcome(
         "False alarm",
         "False alarms",
+        "False alarms",
         "Other lesions at or above the frozen threshold: the price of finding melanomas.",
         "!",
         "alarm",
     ),
     "wrong_class": Outcome(
+        "Wrong class",
         "Wrong class",
         "Wrong class, no alarm",
         "Other lesions below the threshold whose most probable class is not the truth.",
@@ -64,6 +71,7 @@ OUTCOMES: dict[str, Outcome] = {
         "wrong",
     ),
     "correct": Outcome(
+        "Correct",
         "Correct",
         "Correct, for reference",
         "Other lesions below the threshold whose most probable class is the truth.",
@@ -73,11 +81,13 @@ OUTCOMES: dict[str, Outcome] = {
     "unknown": Outcome(
         "Truth unknown",
         "Truth unknown",
+        "Truth unknown",
         "No label is known, so nothing here is right or wrong.",
         "?",
         "unknown",
     ),
     NOT_HELD_OUT: Outcome(
+        "Not held out",
         "Not held out",
         "Not held out: no evidence about new lesions",
         "Images that the model was trained on, that chose its threshold, or whose split is unknown.",

@@ -101,7 +101,7 @@ def _sized(image: np.ndarray) -> np.ndarray:
 
 
 def ramp() -> tuple[tuple[str, str], ...]:
-    """The palette of the overlays as it looks over light skin: (offset, colour) stops from 0 to the top of the scale."""
+    """The palette as overlays show it on light skin: (offset, colour) stops from 0 to the top of the scale."""
     skin = np.full((1, RAMP_STOPS, 3), _RAMP_SKIN, dtype=np.uint8)
     level = np.linspace(0, 1, RAMP_STOPS, dtype=np.float32)[None]
     colours = render_overlay(skin, level, scale=1.0)[0]

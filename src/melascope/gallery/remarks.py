@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from melascope.gallery.case import Case, SameLesion
-from melascope.gallery.wording import class_name, code, count, listed, percent, probability
+from melascope.gallery.case import Case
 from melascope.tables.results import NotApplicable
 
 FULL = 0.8
@@ -17,275 +16,229 @@ FULL = 0.8
 
 @dataclass(frozen=True)
 class Remark:
-    """A situation: when it applies, and the sentence for it."""
+    """A situation: when it applies, and its sentence as a template over `phrases_of`."""
 
     applies: Callable[[Case], bool]
-    says: Callable[[Case], str]
-
-
-SPLIT_REMARKS: dict[str, Remark] = {
-    "train": Remark(
-        lambda c: c.split == "train",
-        lambda _: "**This image was in the training set: it says nothing about unseen lesions.**",
-    ),
-    "val": Remark(
-        lambda c: c.split == "val",
-        lambda _: (
-            "**This image was in the validation set, which chose the checkpoint and the threshold**: it says little about unseen lesions."
-        ),
-    ),
-    "test": Remark(
-        lambda c: c.split == "test",
-        lambda _: "Test image: no picture of its lesion was trained on or used to choose the threshold.",
-    ),
-    "held_out": Remark(
-        lambda c: c.split == "held_out",
-        lambda _: "Held out by hand: no picture of its lesion was trained on or used to choose the threshold.",
-    ),
-    "unknown": Remark(
-        lambda c: c.split == "",
-        lambda _: "**The split of this image is unknown: the model may have been trained on it.**",
-    ),
-    "foreign": Remark(
-        lambda _: True,
-        lambda c: f"**The split {code(c.split)} is none of ours: the model may have been trained on it.**",
-    ),
-}
-"""The first row that applies speaks."""
-
-
-def _agree(case: Case, *, melanoma: bool, above: bool) -> Callable | bool:
-    return (case.dx == "mel") is melanoma and case.above is above and all(o.above is above for o in case.same_lesion)
-
-
-def _pictures(case: Case) -> str:
-    return count(len(case.same_lesion) + 1, "picture")
-
-
-def _fared(others: tuple[SameLesion, ...]) -> str:
-    return listed(
-        [
-            f"{code(o.image_id)} ({o.split or 'split unknown'}, P(mel)={probability(o.p_mel)}, "
-            f"{'called' if o.above else 'not called'})"
-            for o in others
-        ]
-    )
-
-
-def _counts(case: Case) -> str:
-    called = sum(o.above for o in case.same_lesion) + case.above
-    return f"{called} of {len(case.same_lesion) + 1} called"
-
-
-LESION_REMARKS: dict[str, Remark] = {
-    "no lesion id": Remark(
-        lambda c: c.lesion_id == "",
-        lambda _: "The lesion is not known, so other pictures of it may be in the data, even in training.",
-    ),
-    "only picture": Remark(
-        lambda c: not c.same_lesion,
-        lambda c: f"The only picture of lesion {code(c.lesion_id)} in the predictions.",
-    ),
-    "melanoma, every picture missed": Remark(
-        lambda c: _agree(c, melanoma=True, above=False),
-        lambda c: (
-            f"**{_pictures(c)} of ONE lesion ({code(c.lesion_id)}), not {len(c.same_lesion) + 1} missed melanomas**; also missed: {_fared(c.same_lesion)}."
-        ),
-    ),
-    "melanoma, this picture missed, another found": Remark(
-        lambda c: c.dx == "mel" and not c.above,
-        lambda c: (
-            f"**{_pictures(c)} of ONE lesion ({code(c.lesion_id)}), {_counts(c)}**: this picture is missed, yet the same melanoma is found in another. The others: {_fared(c.same_lesion)}."
-        ),
-    ),
-    "melanoma, every picture found": Remark(
-        lambda c: _agree(c, melanoma=True, above=True),
-        lambda c: (
-            f"{_pictures(c)} of one lesion ({code(c.lesion_id)}), all found; the others: {_fared(c.same_lesion)}."
-        ),
-    ),
-    "melanoma, this picture found, another missed": Remark(
-        lambda c: c.dx == "mel",
-        lambda c: (
-            f"**{_pictures(c)} of ONE lesion ({code(c.lesion_id)}), {_counts(c)}**: this picture is found, another of the same melanoma is missed. The others: {_fared(c.same_lesion)}."
-        ),
-    ),
-    "no truth, several pictures": Remark(
-        lambda c: c.dx == "",
-        lambda c: (
-            f"{_pictures(c)} of one lesion ({code(c.lesion_id)}) of unknown truth, {_counts(c)}; the others: {_fared(c.same_lesion)}."
-        ),
-    ),
-    "another lesion, every picture called": Remark(
-        lambda c: _agree(c, melanoma=False, above=True),
-        lambda c: (
-            f"**{_pictures(c)} of ONE lesion ({code(c.lesion_id)}), not {len(c.same_lesion) + 1} false alarms**; also called: {_fared(c.same_lesion)}."
-        ),
-    ),
-    "another lesion, no picture called": Remark(
-        lambda c: _agree(c, melanoma=False, above=False),
-        lambda c: (
-            f"{_pictures(c)} of one lesion ({code(c.lesion_id)}), none called; the others: {_fared(c.same_lesion)}."
-        ),
-    ),
-    "another lesion, verdicts differ": Remark(
-        lambda _: True,
-        lambda c: (
-            f"{_pictures(c)} of one lesion ({code(c.lesion_id)}), {_counts(c)}: the alarm depends on the picture, not on the lesion alone. The others: {_fared(c.same_lesion)}."
-        ),
-    ),
-}
-"""The first row that applies speaks."""
+    says: str
 
 
 @dataclass(frozen=True)
 class MapRemark:
-    """As `Remark`, for the map of one of the two classes shown."""
+    """As `Remark`, for the map of one of the two classes shown, over `map_phrases`."""
 
     applies: Callable[[Case, str], bool]
-    says: Callable[[Case, str], str]
+    says: str
 
 
-def _score(case: Case, name: str):
-    return case.map_scores[case.shown.index(name)]
+SPLIT_REMARKS: dict[str, Remark] = {
+    "train": Remark(
+        lambda case: case.split == "train",
+        "**This image was in the training set: it says nothing about unseen lesions.**",
+    ),
+    "val": Remark(
+        lambda case: case.split == "val",
+        "**This image was in the validation set, which chose the checkpoint and the threshold: "
+        "it says little about unseen lesions.**",
+    ),
+    "test": Remark(
+        lambda case: case.split == "test",
+        "Test image: neither it nor, by its lesion id, another picture of its lesion was trained on "
+        "or chose the threshold.",
+    ),
+    "held_out": Remark(
+        lambda case: case.split == "held_out",
+        "Held out by hand: neither it nor, by its lesion id, another picture of its lesion was trained on "
+        "or chose the threshold.",
+    ),
+    "unknown": Remark(
+        lambda case: case.split == "",
+        "**The split of this image is unknown: the model may have been trained on it.**",
+    ),
+    "foreign": Remark(
+        lambda _: True,
+        "**The split {split} is none of ours: the model may have been trained on this image.**",
+    ),
+}
+"""The first row that applies speaks."""
+
+
+def _all_alike(*, melanoma: bool, above: bool) -> Callable[[Case], bool]:
+    def applies(case: Case) -> bool:
+        return (case.dx == "mel") is melanoma and {case.above, *(o.above for o in case.same_lesion)} == {above}
+
+    return applies
+
+
+LESION_REMARKS: dict[str, Remark] = {
+    "no lesion id": Remark(
+        lambda case: case.lesion_id == "",
+        "The lesion is not known, so other pictures of it may be in the data, even in training.",
+    ),
+    "only picture": Remark(
+        lambda case: not case.same_lesion,
+        "The only picture of lesion {lesion} in the predictions.",
+    ),
+    "truth unknown, several pictures": Remark(
+        lambda case: case.dx == "",
+        "{pictures} of one lesion ({lesion}) of unknown truth, {called}; the others: {others}.",
+    ),
+    "melanoma, every picture missed": Remark(
+        _all_alike(melanoma=True, above=False),
+        "**{pictures} of ONE lesion ({lesion}), not {n_pictures} missed melanomas**; also missed: {others}.",
+    ),
+    "melanoma, every picture found": Remark(
+        _all_alike(melanoma=True, above=True),
+        "{pictures} of one lesion ({lesion}), all found; the others: {others}.",
+    ),
+    "melanoma, this picture missed, another found": Remark(
+        lambda case: case.dx == "mel" and not case.above,
+        "**{pictures} of ONE lesion ({lesion}), {called}**: missed in this picture, found in another. "
+        "The others: {others}.",
+    ),
+    "melanoma, this picture found, another missed": Remark(
+        lambda case: case.dx == "mel",
+        "**{pictures} of ONE lesion ({lesion}), {called}**: found in this picture, missed in another. "
+        "The others: {others}.",
+    ),
+    "not melanoma, every picture called": Remark(
+        _all_alike(melanoma=False, above=True),
+        "**{pictures} of ONE lesion ({lesion}), not {n_pictures} false alarms**; also called: {others}.",
+    ),
+    "not melanoma, no picture called": Remark(
+        _all_alike(melanoma=False, above=False),
+        "{pictures} of one lesion ({lesion}), none called; the others: {others}.",
+    ),
+    "not melanoma, verdicts differ": Remark(
+        lambda _: True,
+        "**{pictures} of ONE lesion ({lesion}), {called}**: the same lesion is called in one picture "
+        "and not in another. The others: {others}.",
+    ),
+}
+"""The first row that applies speaks."""
 
 
 def _placed(case: Case, name: str) -> bool:
     """Whether it is defined how much of the map lies inside the lesion."""
-    score = _score(case, name)
+    score = case.score_of(name)
     return not isinstance(score, NotApplicable) and not isinstance(score.share_inside, NotApplicable)
 
 
-def _inside(case: Case, name: str) -> bool:
-    """The peak is inside, and so is more of the map than of a map that ignores the picture."""
-    score = _score(case, name)
-    return _placed(case, name) and score.peak_inside is True and score.share_inside > score.area_share
+def _more_than_even(case: Case, name: str) -> bool:
+    """Whether more of the map lies inside than of a map that ignores the picture."""
+    score = case.score_of(name)
+    return _placed(case, name) and score.share_inside > score.area_share
 
 
-def _outside(case: Case, name: str) -> bool:
-    """The peak is outside, or less of the map is inside than of a map that ignores the picture."""
-    score = _score(case, name)
-    return _placed(case, name) and (score.peak_share == 0 or score.share_inside < score.area_share)
+def _readable(case: Case, name: str) -> bool:
+    return _placed(case, name) and not case.is_faint(name)
 
 
-def _where(case: Case, name: str) -> str:
-    score = _score(case, name)
-    peak = {1: "its peak is inside", 0: "its peak is outside"}.get(score.peak_share, "its peak lies on the outline")
-    return (
-        f"{percent(score.share_inside)} of the {code(name)} map lies inside the lesion, "
-        f"which covers {percent(score.area_share)} of the picture; {peak}"
-    )
+def _on(case: Case, name: str) -> bool:
+    """A map that can be read, with its peak and more than its share inside the lesion."""
+    return _readable(case, name) and _more_than_even(case, name) and case.score_of(name).peak_share == 1
 
 
-def map_place(case: Case, name: str) -> str:
-    """Where a map lies, in a few words for a caption."""
-    if not case.has_evidence(name):
-        return "no positive evidence"
-    if not _placed(case, name):
-        return f"inside the lesion: not known, {_reason(case, name)}"
-    score = _score(case, name)
-    peak = {1: "inside", 0: "outside"}.get(score.peak_share, "on the outline")
-    return f"{percent(score.share_inside)} inside the lesion ({percent(score.area_share)} of the area), peak {peak}"
-
-
-def _reason(case: Case, name: str) -> str:
-    score = _score(case, name)
-    return score.reason if isinstance(score, NotApplicable) else score.share_inside.reason
+def _off(case: Case, name: str) -> bool:
+    """A map that can be read, with its peak outside the lesion or no more than its share inside."""
+    return _readable(case, name) and (not _more_than_even(case, name) or case.score_of(name).peak_share == 0)
 
 
 MAP_REMARKS: dict[str, MapRemark] = {
     "no positive evidence": MapRemark(
-        lambda c, name: not c.has_evidence(name),
-        lambda c, name: f"**No positive evidence**: no cell of the {code(name)} map speaks for {class_name(name)}.",
+        lambda case, name: not case.has_evidence(name),
+        "**No positive evidence**: no cell of the {map} map speaks for {class_name}.",
     ),
     "not scored": MapRemark(
-        lambda c, name: not _placed(c, name),
-        lambda c, name: f"How much of the {code(name)} map lies inside the lesion is not known: {_reason(c, name)}.",
+        lambda case, name: not _placed(case, name),
+        "How much of the {map} map lies inside the lesion is not known: {reason}.",
+    ),
+    "faint": MapRemark(
+        lambda case, name: case.is_faint(name),
+        "The {map} map is faint, so where it lies says little: its strongest cell has {strength} of the strongest "
+        "evidence for any class; {where}.",
     ),
     "on the lesion": MapRemark(
-        _inside,
-        lambda c, name: f"{_where(c, name)}: it is drawn to the lesion.",
+        _on,
+        "The {map} map is drawn to the lesion: {where}.",
     ),
     "peak inside, but spread out": MapRemark(
-        lambda c, name: _score(c, name).peak_share == 1,
-        lambda c, name: (
-            f"{_where(c, name)}; over the whole picture it favours the lesion no more than an even map would."
-        ),
+        lambda case, name: case.score_of(name).peak_share == 1,
+        "The {map} map peaks on the lesion but is spread out, no more inside than an even map: {where}.",
     ),
     "beside the lesion": MapRemark(
-        lambda c, name: _outside(c, name) and _score(c, name).share_inside < _score(c, name).area_share,
-        lambda c, name: f"{_where(c, name)}: less than an even map would put there.",
+        lambda case, name: not _more_than_even(case, name),
+        "The {map} map lies mostly beside the lesion, no more inside than an even map: {where}.",
     ),
-    "peak outside, but most weight inside": MapRemark(
+    "on the lesion, but peak outside": MapRemark(
         lambda _case, _name: True,
-        lambda c, name: f"{_where(c, name)}: drawn to the lesion, but not at its strongest.",
+        "The {map} map leans to the lesion, but not at its strongest: {where}.",
     ),
 }
 """The first row that applies speaks, for each of the two maps."""
 
 
-def _peak_cell(case: Case, name: str) -> int:
-    return int(np.argmax(case.cells(name)))
+def _same_peak(case: Case) -> bool:
+    legible = all(case.has_evidence(name) and not case.is_faint(name) for name in case.shown)
+    return legible and len({int(np.argmax(case.cells(name))) for name in case.shown}) == 1
 
 
-def _wrong(case: Case) -> bool:
-    return case.dx not in ("", case.predicted)
+def _melanoma_hotter(case: Case) -> bool:
+    return case.predicted != "mel" and 0 < case.cells(case.predicted).max() < case.cells("mel").max()
 
 
 CONTRADICTIONS: dict[str, Remark] = {
     "missed, though the melanoma map is on the lesion": Remark(
-        lambda c: c.outcome == "missed" and _inside(c, "mel"),
-        lambda _: (
-            "Missed **although** the `mel` map is drawn to the lesion: the map gives no sign that the model looked elsewhere; what it saw there did not count enough."
-        ),
+        lambda case: case.outcome == "missed" and _on(case, "mel"),
+        "Missed **although** the `mel` map is drawn to the lesion: by this map the model did not look past it. "
+        "Why that evidence was not enough, the map cannot say.",
     ),
     "missed, with the melanoma map beside the lesion": Remark(
-        lambda c: c.outcome == "missed" and _outside(c, "mel"),
-        lambda _: (
-            "What speaks for melanoma here does not lie on the lesion, so even a higher P(mel) would not show that the lesion was recognised."
-        ),
+        lambda case: case.outcome == "missed" and _off(case, "mel"),
+        "By its map, what speaks for melanoma here does not rest on the lesion.",
+    ),
+    "missed with faint evidence for melanoma": Remark(
+        lambda case: case.outcome == "missed" and case.is_faint("mel"),
+        "What speaks for melanoma is faint: its strongest cell has {mel_strength} of the strongest evidence "
+        "for any class.",
     ),
     "missed without any evidence for melanoma": Remark(
-        lambda c: c.outcome == "missed" and not c.has_evidence("mel"),
-        lambda _: (
-            "Nothing in the picture spoke for melanoma at this layer: this is no near miss of the map, whatever the probability."
-        ),
+        lambda case: case.outcome == "missed" and not case.has_evidence("mel"),
+        "By its map this is no near miss: no cell speaks for melanoma.",
+    ),
+    "found by the threshold from beside the lesion": Remark(
+        lambda case: case.outcome == "found_by_threshold" and _off(case, "mel"),
+        "Found, **but** by its map what speaks for melanoma does not rest on the lesion.",
+    ),
+    "answer without evidence": Remark(
+        lambda case: not case.has_evidence(case.predicted),
+        "No cell speaks for the answer {predicted}: by the maps it is only the class with the least against it.",
     ),
     "wrong answer from beside the lesion": Remark(
-        lambda c: _wrong(c) and c.predicted != "mel" and _outside(c, c.predicted),
-        lambda c: (
-            f"The wrong answer {code(c.predicted)} does not rest on the lesion by its map: something beside it may matter. Not tested by hiding it."
-        ),
+        lambda case: case.dx not in ("", case.predicted) and case.predicted != "mel" and _off(case, case.predicted),
+        "By its map, the wrong answer {predicted} does not rest on the lesion: something beside it may matter. "
+        "Not tested by hiding it.",
     ),
     "right answer from beside the lesion": Remark(
-        lambda c: c.dx == c.predicted and _outside(c, c.predicted),
-        lambda c: (
-            f"Right, **but** the {code(c.predicted)} map does not rest on the lesion: the answer may be right for another reason. Not tested by hiding it."
-        ),
+        lambda case: case.dx == case.predicted and _off(case, case.predicted),
+        "Right, **but** by its map the answer {predicted} does not rest on the lesion: it may be right for "
+        "another reason. Not tested by hiding what lies beside it.",
     ),
     "alarm from beside the lesion": Remark(
-        lambda c: c.outcome == "false_alarm" and _outside(c, "mel"),
-        lambda _: (
-            "The alarm's map does not rest on the lesion: hair, skin or an artefact may have raised it. Not tested by hiding them."
-        ),
+        lambda case: case.outcome == "false_alarm" and _off(case, "mel"),
+        "By its map, the alarm does not rest on the lesion: skin, hair or an artefact may matter. "
+        "Not tested by hiding them.",
     ),
     "both maps peak in one cell": Remark(
-        lambda c: all(c.has_evidence(n) for n in c.shown) and _peak_cell(c, c.shown[0]) == _peak_cell(c, c.shown[1]),
-        lambda c: (
-            f"Both maps peak in the same cell: they do not show what tells {code(c.shown[0])} from {code(c.shown[1])} here."
-        ),
+        _same_peak,
+        "Both maps peak in the same cell: they do not show what tells {shown} here.",
     ),
-    "the losing class has the hotter spot": Remark(
-        lambda c: c.predicted != "mel" and 0 < c.cells(c.predicted).max() < c.cells("mel").max(),
-        lambda c: (
-            f"The single strongest cell speaks for `mel`, not for the answer {code(c.predicted)}, whose evidence is spread wider."
-        ),
+    "melanoma has the hottest cell": Remark(
+        _melanoma_hotter,
+        "The strongest single cell speaks for `mel`, not for the answer {predicted}, whose evidence is spread wider.",
     ),
     "lesion fills the picture": Remark(
-        lambda c: any(_placed(c, n) and _score(c, n).area_share >= FULL for n in c.shown),
-        lambda c: (
-            f"The lesion covers {percent(c.map_scores[0].area_share)} of the picture, so lying inside it says little."
-        ),
+        lambda case: any(_placed(case, name) and case.score_of(name).area_share >= FULL for name in case.shown),
+        "The lesion covers {area} of the picture, so lying inside it says little.",
     ),
 }
 """Where the evidence and the obvious story part; every row that applies speaks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -20,8 +21,8 @@ from melascope.gallery.case import Case
 from melascope.gallery.facts import PHANTOM, GalleryFacts
 from melascope.gallery.notes import Note, note_of
 from melascope.gallery.outcomes import NOT_HELD_OUT, ORDER, OUTCOMES
+from melascope.gallery.phrases import map_caption
 from melascope.gallery.pictures import Pictures, file_stems, ramp, write_pictures
-from melascope.gallery.remarks import map_place
 from melascope.gallery.wording import apart, as_html, code, percent, probability
 from melascope.tables.results import NotApplicable
 
@@ -39,9 +40,27 @@ class Card:
     anchor: str
 
     @property
-    def places(self) -> tuple[str, str]:
+    def captions(self) -> tuple[str, str]:
         """Where each of the two maps lies, in a few words for its caption."""
-        return tuple(map_place(self.case, name) for name in self.case.shown)
+        return tuple(map_caption(self.case, name) for name in self.case.shown)
+
+    @property
+    def person(self) -> tuple[str, ...]:
+        """What is known of whom the lesion belongs to, for the card's head."""
+        case = self.case
+        age = () if case.age is None else (f"{case.age:g} years",)
+        return age + tuple(fact for fact in (case.sex, case.localization) if fact)
+
+    @property
+    def place(self) -> float:
+        """Where P(mel) stands on the card's scale, 0 … 1: stretched so that the threshold is its middle.
+
+        A threshold is often near 0, where on an even scale nobody could see on which side of it an image lies.
+        The power p ** (log 0.5 / log threshold) keeps 0, 1 and every order.
+        """
+        threshold = min(max(self.case.threshold, 1e-12), 1 - 1e-12)
+        place = self.case.p_mel ** (math.log(0.5) / math.log(threshold))
+        return max(place, 0.5) if self.case.above else min(place, 0.5)
 
 
 @dataclass(frozen=True)
@@ -116,15 +135,18 @@ def write_gallery(
 
 def _refuse_foreign(out: Path) -> None:
     """Only an empty or absent folder, or a gallery of ours, may be replaced."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if out.is_dir() and any(out.iterdir()):
+        manifest = read_json(out / MANIFEST) if (out / MANIFEST).is_file() else None
+        if isinstance(manifest, dict) and manifest.get("kind") == KIND:
+            return
+    elif out.is_dir() or not out.exists():
         return
-    if not ((out / MANIFEST).is_file() and read_json(out / MANIFEST).get("kind") == KIND):
-        raise OutputError(
-            "The output folder holds something that is not a gallery.",
-            where=out,
-            expected="an empty or absent folder, or a gallery to replace",
-            fix="choose another folder",
-        )
+    raise OutputError(
+        "The output is something that is not a gallery.",
+        where=out,
+        expected="an empty or absent folder, or a gallery to replace",
+        fix="choose another folder",
+    )
 
 
 def _put_in_place(draft: Path, out: Path) -> None:
@@ -200,7 +222,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"note": as_html, "code": code, "percent": percent, "probability": probability}
+    environment.filters |= {
+        "note": as_html,
+        "code": code,
+        "percent": percent,
+        "probability": probability,
+        "figure": _figure,
+    }
     environment.tests["undefined_figure"] = lambda figure: isinstance(figure, NotApplicable)
     environment.globals |= {
         "CLASSES": CLASSES,
@@ -213,6 +241,11 @@ def _environment() -> Environment:
         "apart": apart,
     }
     return environment
+
+
+def _figure(value: float) -> str:
+    """A share with three decimals, a larger number with two."""
+    return f"{value:.3f}" if abs(value) <= 1 else f"{value:.2f}"
 
 
 def _source(text: str) -> str:

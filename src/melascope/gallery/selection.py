@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from melascope.classes import CLASSES, MEL
-from melascope.errors import DataError
+from melascope.errors import DataError, OperatingPointError
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.gallery.outcomes import HELD_OUT, ORDER, outcome_of, section_of
 from melascope.tables.predictions import Predictions
@@ -18,11 +18,11 @@ CONFIDENT = 0.90
 """From this probability of its most probable class on, a model is called confident."""
 
 REASONS: dict[str, str] = {
-    "missed_melanoma": "every melanoma below the frozen threshold",
-    "missed_at_argmax": "every melanoma that top-1 misses and the threshold finds",
-    "confident_error": f"a most confident error of another class (probability {CONFIDENT:.2f} or more)",
-    "near_below": "among the nearest below the threshold",
-    "near_above": "among the nearest at or above the threshold",
+    "missed_melanoma": "a melanoma below the frozen threshold (all are shown)",
+    "missed_at_argmax": "a melanoma that top-1 misses and the threshold finds (all are shown)",
+    "confident_error": f"one of the most confident errors on other lesions (probability {CONFIDENT:.2f} or more)",
+    "near_below": "one of the nearest below the threshold",
+    "near_above": "one of the nearest at or above the threshold",
     "reference": "the most confident correct image of its class",
     "asked_for": "asked for by its id",
 }
@@ -59,13 +59,15 @@ def select_cases(
 
     Returns
     -------
-    selections : missed melanomas first and images not held out last, images of one lesion together, the farthest
-        from the threshold first. The same table gives the same order, whatever the order of its rows.
+    selections : missed melanomas first and images not held out last, images of one lesion together, then the
+        farthest from the threshold first. The same table gives the same order, whatever the order of its rows.
 
     Raises
     ------
     DataError : an id is unknown (the nearest are named), or no row is held out.
+    OperatingPointError : the threshold is not one for melanoma, or belongs to another model.
     """
+    refuse_other_point(operating_point, predictions)
     if image_ids:
         reasons = {row: ["asked_for"] for row in _rows_of(predictions, image_ids)}
     else:
@@ -74,6 +76,17 @@ def select_cases(
     return [
         Selection(predictions.image_id[row], tuple(name for name in REASONS if name in reasons[row])) for row in rows
     ]
+
+
+def refuse_other_point(operating_point: OperatingPoint, predictions: Predictions) -> None:
+    """A gallery speaks of P(mel) and of melanomas: a threshold of another target or model has no place in it."""
+    if operating_point.target != (CLASSES[MEL],):
+        raise OperatingPointError(
+            f"The operating point is one for {operating_point.target_name}.",
+            expected="one for melanoma alone",
+            fix="choose one with the target mel from the validation rows",
+        )
+    operating_point.check_fits(predictions)
 
 
 def _rows_of(predictions: Predictions, image_ids: Sequence[str]) -> list[int]:
@@ -139,14 +152,11 @@ def _ordered(predictions: Predictions, operating_point: OperatingPoint, rows: It
     probabilities = shown.probabilities
     above, top1 = operating_point.is_positive(probabilities), probabilities.argmax(axis=1)
     distance = np.abs(operating_point.score(probabilities) - operating_point.threshold)
-    keys = [
-        (
-            ORDER[section_of(shown.split[i], outcome_of(shown.dx[i], int(top1[i]), bool(above[i])))],
-            -float(distance[i]),
-            shown.image_id[i],
-        )
-        for i in range(len(shown))
-    ]
+    keys = []
+    for i, image_id in enumerate(shown.image_id):
+        outcome = outcome_of(shown.dx[i], int(top1[i]), bool(above[i]))
+        section = section_of(shown.split[i], outcome)
+        keys.append((ORDER[section], ORDER[outcome], -float(distance[i]), image_id))
     worst: dict[str, tuple] = {}
     for lesion, key in zip(shown.lesion_key, keys, strict=True):
         worst[lesion] = min(worst.get(lesion, key), key)

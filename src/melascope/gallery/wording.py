@@ -48,18 +48,11 @@ def apart(value: float, threshold: float) -> tuple[str, str]:
 
 def percent(share: float) -> str:
     """A share in whole percent; only a true 0 or 1 is written as 0 % or 100 %."""
-    if 0 < share < 0.005:
+    if 0 < share < 0.01:
         return "under 1 %"
-    if 0.995 <= share < 1:
+    if 0.99 < share < 1:
         return "over 99 %"
     return f"{100 * share:.0f} %"
-
-
-def times(ratio: float) -> str:
-    """A ratio in words: `2.9 times`, `14 times`, `over 1000 times`."""
-    if ratio > 1000:
-        return "over 1000 times"
-    return f"{ratio:.0f} times" if ratio >= 10 else f"{ratio:.1f} times"
 
 
 def count(number: int, one: str, many: str = "") -> str:
