@@ -18,12 +18,12 @@ from melascope.files import make_folder
 
 DOI = "https://doi.org/10.7910/DVN/DBW86T"
 BASE_URL = "https://dataverse.harvard.edu/api/access/datafile"
-CHUNK_BYTES = 2**16
+CHUNK_BYTES = 2**14  # what a broken line may cost
 ATTEMPTS = 5
 """Tries in a row without a single new byte, before a download is given up."""
 TIMEOUT_S = (10, 60)  # to connect, and to wait for the next bytes
 
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def fetch_ham10000(
     base_url: str = BASE_URL,
     only: Iterable[str] | None = None,
     progress: Progress | None = None,
-) -> list[Path]:
+) -> Path:
     """Download the release (2.8 GB), smallest files first; what is here already is only checked.
 
     A broken download goes on where it stopped, in this call or in the next one. Nothing stands under its final name
@@ -76,11 +76,11 @@ def fetch_ham10000(
     folder : where the files go; made if need be
     base_url : of the data access API
     only : names of `HAM10000_FILES`; None for all
-    progress : called with (file name, bytes here, bytes in all)
+    progress : called with (bytes here, bytes in all)
 
     Returns
     -------
-    paths : one a file
+    folder : as given, with all files in it
 
     Raises
     ------
@@ -90,7 +90,24 @@ def fetch_ham10000(
     files = _chosen(only)
     folder = make_folder(Path(folder))
     _check_room(folder, files)
-    return [_fetch(file, folder, base_url, files, progress) for file in files]
+    total, before = sum(file.size for file in files), 0
+    for file in files:
+        _fetch(file, folder, base_url, files, _Counter(progress, before, total))
+        before += file.size
+    return folder
+
+
+@dataclass(frozen=True)
+class _Counter:
+    """Tells the caller how many bytes of all files are here, given those of one file."""
+
+    progress: Progress | None
+    before: int
+    total: int
+
+    def __call__(self, here: int) -> None:
+        if self.progress is not None:
+            self.progress(self.before + here, self.total)
 
 
 def _chosen(only: Iterable[str] | None) -> list[ReleaseFile]:
@@ -119,7 +136,7 @@ def _part(folder: Path, file: ReleaseFile) -> Path:
     return folder / f"{file.name}.part"
 
 
-def _fetch(file: ReleaseFile, folder: Path, base_url: str, files: list[ReleaseFile], progress: Progress | None) -> Path:
+def _fetch(file: ReleaseFile, folder: Path, base_url: str, files: list[ReleaseFile], count: _Counter) -> None:
     path = folder / file.name
     if path.exists():
         if path.stat().st_size != file.size or pooch.file_hash(str(path), alg="md5") != file.md5:
@@ -129,14 +146,13 @@ def _fetch(file: ReleaseFile, folder: Path, base_url: str, files: list[ReleaseFi
                 expected=f"{file.size:,} bytes with MD5 {file.md5}",
                 fix="move it away, then run the same command again",
             )
-        if progress is not None:
-            progress(file.name, file.size, file.size)
-        return path
+        count(file.size)
+        return
     pooch.get_logger().setLevel(logging.WARNING)  # our caller shows the progress
     try:
         pooch.retrieve(
             f"{base_url}/{file.file_id}", f"md5:{file.md5}", file.name, folder,
-            downloader=_Resuming(file, _part(folder, file), progress),
+            downloader=_Resuming(file, _part(folder, file), count),
         )  # fmt: skip
     except requests.RequestException as error:
         raise DownloadError(
@@ -152,7 +168,6 @@ def _fetch(file: ReleaseFile, folder: Path, base_url: str, files: list[ReleaseFi
             where=folder,
             fix="free some space or choose another folder, then run the same command again",
         ) from error
-    return path
 
 
 def _reason(error: requests.RequestException) -> str:
@@ -187,7 +202,7 @@ class _Resuming:
 
     file: ReleaseFile
     part: Path
-    progress: Progress | None
+    count: _Counter
 
     def __call__(self, url: str, output_file: str, _pooch: None) -> None:
         attempts, here = 0, self._here()
@@ -224,8 +239,7 @@ class _Resuming:
                     if here > self.file.size:
                         raise self._wrong_size("it has more bytes")
                     stream.write(chunk)
-                    if self.progress is not None:
-                        self.progress(self.file.name, here, self.file.size)
+                    self.count(here)
         if here < self.file.size:
             raise requests.ConnectionError("the answer ended early")
 

@@ -197,6 +197,6 @@ def _pixels(table: LesionTable, row: int, width: int, height: int) -> np.ndarray
             "The image has changed since the data set was validated.",
             where=table.root / path,
             expected=f"SHA-256 {table.sha256[row][:12]}…",
-            fix="melascope data validate",
+            fix=f"melascope data validate {table.root}",
         )
     return resize_image(decode_image(data, name=str(table.root / path)), width, height)

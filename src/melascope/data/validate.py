@@ -52,7 +52,7 @@ class Validation:
                 "The data set is not usable",
                 self.problems,
                 where=self.table.root,
-                fix="mend or remove these rows and files, then: melascope data validate",
+                fix=f"mend or remove these rows and files, then: melascope data validate {self.table.root}",
             )
         return self.table
 

@@ -55,7 +55,7 @@ def read_phantom(root: Path) -> LesionTable:
             f"This is not a phantom: it has no {PHANTOM_MARKER}.",
             where=root,
             expected="a folder written by `melascope data phantom`",
-            fix=f"melascope data phantom {root}",
+            fix=f"melascope data phantom --out {root}",
         )
     return _read_release(root, "phantom")
 
@@ -91,7 +91,7 @@ def _read_release(root: Path, source: str) -> LesionTable:
             "The release is not usable",
             problems,
             where=root,
-            fix="mend the rows, or download the release again: melascope data fetch ham10000",
+            fix="mend the rows, or get the release anew: melascope data fetch ham10000 --out NEW_FOLDER",
         )
     return table
 
@@ -172,7 +172,7 @@ def missing_metadata(root: Path) -> DataError:
         "There is no metadata file in the data folder." if Path(root).is_dir() else "The data folder does not exist.",
         where=root,
         expected=f"{' or '.join(METADATA_NAMES)}, beside HAM10000_images_part_1.zip and …_part_2.zip (or folders)",
-        fix=f"melascope data fetch ham10000 {root}   (the real images, 2.8 GB)\n"
-        f"        or: melascope data phantom {root}   (synthetic ones, a minute)\n"
+        fix=f"melascope data fetch ham10000 --out {root}   (the real images, 2.8 GB)\n"
+        f"        or: melascope data phantom --out {root}   (synthetic ones, a minute)\n"
         "        or: --source image_folder   (loose images of your own)",
     )
