@@ -18,7 +18,9 @@ def text(values) -> np.ndarray:
 def draw(n_lesions=400, seed=0, split="test", dx=None, skill=2.0, origin=None) -> Predictions:
     """Lesions with one to three images; the images of a lesion share most of their error."""
     rng = np.random.default_rng([seed, n_lesions])
-    label = rng.choice(7, n_lesions, p=SHARES / SHARES.sum()) if dx is None else np.array([CLASSES.index(d) for d in dx])
+    label = (
+        rng.choice(7, n_lesions, p=SHARES / SHARES.sum()) if dx is None else np.array([CLASSES.index(d) for d in dx])
+    )
     n_lesions = len(label)
     lesion = np.repeat(np.arange(n_lesions), rng.choice([1, 2, 3], n_lesions, p=[0.74, 0.2, 0.06]))
     n = len(lesion)
@@ -39,6 +41,6 @@ def draw(n_lesions=400, seed=0, split="test", dx=None, skill=2.0, origin=None) -
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def draw_table():
     return draw

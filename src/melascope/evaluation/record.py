@@ -226,13 +226,15 @@ def _group_from_json(content: dict[str, Any]) -> Group | NotApplicable:
 
 
 def csv_text(rows: list[list[str]]) -> str:
-    """Rows as CSV text in which no cell can start a spreadsheet formula: a leading quote makes it text."""
+    """Rows as CSV text in which no cell starts a spreadsheet formula: line breaks go, a leading quote makes it text."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows(
-        [["'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell for cell in row] for row in rows]
-    )
+    csv.writer(stream, lineterminator="\n").writerows([[_harmless(cell) for cell in row] for row in rows])
     return stream.getvalue()
+
+
+def _harmless(cell: str) -> str:
+    line = " ".join(cell.split())
+    return "'" + line if line.startswith(("=", "+", "-", "@")) else line
 
 
 def plural(count: int, word: str) -> str:
