@@ -90,7 +90,7 @@ def make_split(
     SplitError : impossible fractions, or a held-out lesion that the data set lacks.
     """
     shares = np.asarray(fractions, dtype=np.float64)
-    if shares.shape != (3,) or (shares < 0).any() or shares[0] == 0 or abs(shares.sum() - 1) > 1e-9:
+    if shares.shape != (3,) or not ((shares >= 0).all() and shares[0] > 0 and abs(shares.sum() - 1) < 1e-9):
         raise SplitError(
             f"The fractions {tuple(fractions)} cannot be used.",
             where="fractions",
