@@ -1,0 +1,208 @@
+"""How does a signed map become a picture, without looking surer or busier than it is?
+
+No map is stretched to its own range: a scale is given, the same for every class shown of an image, and skin without
+positive evidence stays as it was photographed.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image
+
+from melascope.errors import ExplainError, OutputError
+from melascope.files import write_bytes
+
+COLORMAP = "viridis"
+"""Perceptually even and colour-blind safe; its blue, green and yellow are no skin's colours."""
+
+OPACITY = 0.75
+"""Share of the palette's colour where evidence is at the top of the scale."""
+
+_FULL_AT = 0.5  # share of the scale at which the palette has reached its full opacity
+_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".png": "PNG"}
+
+
+def upsample_map(values: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Bilinear interpolation between the centres of a map's cells, constant beyond the outermost ones.
+
+    The same as `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`.
+
+    Parameters
+    ----------
+    values : (map_height, map_width)
+    width, height : of the picture, in pixels
+
+    Returns
+    -------
+    picture : (height, width) float32
+    """
+    checked = _finite_map(values)
+    return _weights(checked.shape[0], height) @ checked @ _weights(checked.shape[1], width).T
+
+
+@lru_cache(maxsize=64)
+def _weights(n_cells: int, n_pixels: int) -> np.ndarray:
+    """(n_pixels, n_cells) float32: how much of each cell a pixel takes; bilinear interpolation is one for each axis."""
+    place = np.clip((np.arange(n_pixels) + 0.5) * n_cells / n_pixels - 0.5, 0, n_cells - 1)
+    below = np.minimum(place.astype(int), max(n_cells - 2, 0))
+    weights = np.zeros((n_pixels, n_cells), dtype=np.float32)
+    weights[np.arange(n_pixels), below] = 1 - (place - below)
+    if n_cells > 1:
+        weights[np.arange(n_pixels), below + 1] = place - below
+    weights.setflags(write=False)
+    return weights
+
+
+def shared_scale(maps: np.ndarray) -> float:
+    """Highest positive value among the maps of one image: the top of the one scale on which all of them are shown.
+
+    Parameters
+    ----------
+    maps : (..., map_height, map_width) signed, e.g. the classes that will stand side by side
+
+    Returns
+    -------
+    scale : > 0, in the maps' unit; 0 where no map has positive evidence
+    """
+    values = np.asarray(maps)
+    if values.size == 0 or not np.isfinite(values).all():
+        raise ExplainError("The maps are empty or hold values that are not finite.")
+    return max(float(values.max()), 0.0)
+
+
+def render_overlay(
+    image: np.ndarray, values: np.ndarray, *, scale: float, colormap: str = COLORMAP, opacity: float = OPACITY
+) -> np.ndarray:
+    """Lay the positive part of a map over its image (Selvaraju et al. 2017, eq. 2: here is the ReLU).
+
+    Colour says how much evidence; opacity grows with it from nothing, so that skin without evidence stays as it is.
+
+    Parameters
+    ----------
+    image : (height, width, 3) uint8
+    values : (map_height, map_width) signed
+    scale : evidence at the top of the palette, of `shared_scale`; a cell above it looks like the top;
+        0 leaves the image as it is
+    colormap : name of a matplotlib colormap; "jet" for the look of older figures
+    opacity : 0 … 1, reached at half of the scale
+
+    Returns
+    -------
+    overlay : (height, width, 3) uint8
+    """
+    _check_image(image)
+    positive = np.maximum(_finite_map(values), 0)
+    if not (np.isfinite(scale) and scale >= 0):
+        raise ExplainError(f"The scale is {scale}.", expected="a finite number, 0 or more, as of shared_scale")
+    if scale == 0:
+        if positive.any():
+            raise ExplainError("The scale is 0, yet the map has positive evidence.", fix="use shared_scale(maps)")
+        return image.copy()
+    colours, alphas = _palette(colormap, opacity)
+    cells = np.minimum(positive / scale, 1) * 255 + 0.5  # limited and rounded here: few cells, many pixels
+    index = upsample_map(cells, image.shape[1], image.shape[0]).astype(np.uint8)
+    coloured = Image.fromarray(index)
+    coloured.putpalette(colours)
+    mask = Image.fromarray(np.take(alphas, index))
+    return np.asarray(Image.composite(coloured.convert("RGB"), Image.fromarray(image), mask))
+
+
+@lru_cache(maxsize=16)
+def _palette(colormap: str, opacity: float) -> tuple[bytes, np.ndarray]:
+    """256 colours as RGB bytes, and their alphas (256,) uint8: 0 at 0, full from half of the scale on."""
+    if colormap not in matplotlib.colormaps:
+        raise ExplainError(f"There is no colormap {colormap!r}.", expected="a name of matplotlib, e.g. viridis or jet")
+    if not 0 <= opacity <= 1:
+        raise ExplainError(f"The opacity is {opacity}.", expected="0 … 1")
+    share = np.linspace(0, 1, 256)
+    colours = matplotlib.colormaps[colormap](share, bytes=True)[:, :3]
+    return colours.tobytes(), np.round(255 * opacity * np.minimum(share / _FULL_AT, 1)).astype(np.uint8)
+
+
+def draw_outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A thin white line along a lesion's edge, with a dark one around it, so that it shows on any skin.
+
+    Parameters
+    ----------
+    image : (height, width, 3) uint8
+    mask : (height, width) bool
+
+    Returns
+    -------
+    outlined : (height, width, 3) uint8
+    """
+    _check_image(image)
+    if mask.dtype != bool or mask.shape != image.shape[:2]:
+        raise ExplainError(
+            f"The mask is {mask.dtype} {mask.shape}, the image {image.shape}.", expected="bool (height, width)"
+        )
+    thickness = max(1, round(min(mask.shape) / 450))
+    inner, outer = mask, mask
+    outlined = image.copy()
+    for _ in range(thickness):
+        inner, outer = ~_grown(~inner), _grown(outer)
+    outlined[outer & ~mask] = (32, 32, 32)
+    outlined[mask & ~inner] = (255, 255, 255)
+    return outlined
+
+
+def _grown(mask: np.ndarray) -> np.ndarray:
+    """The mask and its four neighbours."""
+    grown = mask.copy()
+    grown[1:] |= mask[:-1]
+    grown[:-1] |= mask[1:]
+    grown[:, 1:] |= mask[:, :-1]
+    grown[:, :-1] |= mask[:, 1:]
+    return grown
+
+
+def save_image(path: Path, image: np.ndarray) -> Path:
+    """Write a picture, whole or not at all, without metadata; the name's ending says how.
+
+    Parameters
+    ----------
+    path : `.jpg`, `.webp` (both at quality 90) or `.png`; a name without ending gets `.jpg`
+    image : (height, width, 3) uint8
+
+    Returns
+    -------
+    path : the file written
+    """
+    _check_image(image)
+    path = Path(path)
+    path = path if path.suffix else path.with_name(path.name + ".jpg")
+    if path.suffix.lower() not in _FORMATS:
+        raise OutputError(
+            f"No picture format is known by the ending {path.suffix!r}.",
+            where=path,
+            expected=f"one of {', '.join(_FORMATS)}",
+        )
+    options = {
+        "JPEG": {"quality": 90, "subsampling": "4:4:4"},
+        "WEBP": {"quality": 90, "method": 2},
+        "PNG": {"compress_level": 4},
+    }
+    kind = _FORMATS[path.suffix.lower()]
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, format=kind, **options[kind])
+    return write_bytes(path, stream.getvalue())
+
+
+def _check_image(image: np.ndarray) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ExplainError(f"The image is {image.dtype} {image.shape}.", expected="uint8 (height, width, 3)")
+
+
+def _finite_map(values: np.ndarray) -> np.ndarray:
+    checked = np.asarray(values, dtype=np.float32)
+    if checked.ndim != 2 or checked.size == 0 or not np.isfinite(checked).all():
+        raise ExplainError(
+            f"The map has shape {checked.shape}" + (" and is not finite." if checked.ndim == 2 else "."),
+            expected="a finite array (map_height, map_width)",
+        )
+    return checked
