@@ -135,7 +135,7 @@ def test_the_seeds_missed_melanoma_in_full(make_case):
     )
     assert note.maps[0].startswith("The `vasc` map lies mostly beside the lesion")
     assert "which covers 25 % of the picture; its peak is inside" in note.maps[1]
-    assert any("`vasc` does not rest on the lesion" in sentence for sentence in note.contradictions)
+    assert any("the wrong answer `vasc` peaks beside the lesion" in sentence for sentence in note.contradictions)
 
 
 def test_numbers_that_would_round_to_the_same_get_more_decimals(make_case):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -39,7 +41,7 @@ def test_order_has_missed_melanomas_first_and_lesions_together(world):
     assert order[:2] == ["MEL_MISSED_B", "MEL_MISSED_A"]  # one lesion; B is farther from the threshold
     lesion_of = dict(zip(world.predictions.image_id, world.predictions.lesion_id, strict=True))
     lesions = [lesion_of[image_id] for image_id in order]
-    runs = 1 + sum(a != b for a, b in zip(lesions, lesions[1:], strict=False))
+    runs = 1 + sum(a != b for a, b in itertools.pairwise(lesions))
     assert runs == len(set(lesions))
 
 

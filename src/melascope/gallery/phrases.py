@@ -40,6 +40,8 @@ def phrases_of(case: Case) -> dict[str, str]:
         "others": _others(case.same_lesion),
         "area": area(case),
         "mel_strength": percent(case.strength("mel")),
+        "mel_off": _off(case, "mel"),
+        "predicted_off": _off(case, case.predicted),
     }
 
 
@@ -77,6 +79,14 @@ def area(case: Case) -> str:
     """Share of the picture that the lesion covers; empty without a mask."""
     score = case.map_scores[0]
     return "" if isinstance(score, NotApplicable) else percent(score.area_share)
+
+
+def _off(case: Case, name: str) -> str:
+    """In which way a map lies beside the lesion, if it does."""
+    score = case.score_of(name)
+    if not isinstance(score, NotApplicable) and score.peak_share == 0:
+        return "peaks beside the lesion"
+    return "lies on the lesion no more than an even map would"
 
 
 def map_phrases(case: Case, name: str) -> dict[str, str]:

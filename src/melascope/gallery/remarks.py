@@ -80,7 +80,7 @@ LESION_REMARKS: dict[str, Remark] = {
     ),
     "truth unknown, several pictures": Remark(
         lambda case: case.dx == "",
-        "{pictures} of one lesion ({lesion}) of unknown truth, {called}; the others: {others}.",
+        "{pictures} of one lesion ({lesion}) of unknown truth, {called}; beside this one: {others}.",
     ),
     "melanoma, every picture missed": Remark(
         _all_alike(melanoma=True, above=False),
@@ -88,17 +88,17 @@ LESION_REMARKS: dict[str, Remark] = {
     ),
     "melanoma, every picture found": Remark(
         _all_alike(melanoma=True, above=True),
-        "{pictures} of one lesion ({lesion}), all found; the others: {others}.",
+        "{pictures} of one lesion ({lesion}), all found; beside this one: {others}.",
     ),
     "melanoma, this picture missed, another found": Remark(
         lambda case: case.dx == "mel" and not case.above,
         "**{pictures} of ONE lesion ({lesion}), {called}**: missed in this picture, found in another. "
-        "The others: {others}.",
+        "Beside this one: {others}.",
     ),
     "melanoma, this picture found, another missed": Remark(
         lambda case: case.dx == "mel",
         "**{pictures} of ONE lesion ({lesion}), {called}**: found in this picture, missed in another. "
-        "The others: {others}.",
+        "Beside this one: {others}.",
     ),
     "not melanoma, every picture called": Remark(
         _all_alike(melanoma=False, above=True),
@@ -106,12 +106,12 @@ LESION_REMARKS: dict[str, Remark] = {
     ),
     "not melanoma, no picture called": Remark(
         _all_alike(melanoma=False, above=False),
-        "{pictures} of one lesion ({lesion}), none called; the others: {others}.",
+        "{pictures} of one lesion ({lesion}), none called; beside this one: {others}.",
     ),
     "not melanoma, verdicts differ": Remark(
         lambda _: True,
         "**{pictures} of ONE lesion ({lesion}), {called}**: the same lesion is called in one picture "
-        "and not in another. The others: {others}.",
+        "and not in another. Beside this one: {others}.",
     ),
 }
 """The first row that applies speaks."""
@@ -194,7 +194,7 @@ CONTRADICTIONS: dict[str, Remark] = {
     ),
     "missed, with the melanoma map beside the lesion": Remark(
         lambda case: case.outcome == "missed" and _off(case, "mel"),
-        "By its map, what speaks for melanoma here does not rest on the lesion.",
+        "By its map, what speaks for melanoma {mel_off}.",
     ),
     "missed with faint evidence for melanoma": Remark(
         lambda case: case.outcome == "missed" and case.is_faint("mel"),
@@ -207,7 +207,7 @@ CONTRADICTIONS: dict[str, Remark] = {
     ),
     "found by the threshold from beside the lesion": Remark(
         lambda case: case.outcome == "found_by_threshold" and _off(case, "mel"),
-        "Found, **but** by its map what speaks for melanoma does not rest on the lesion.",
+        "Found, **but** by its map what speaks for melanoma {mel_off}.",
     ),
     "answer without evidence": Remark(
         lambda case: not case.has_evidence(case.predicted),
@@ -215,17 +215,17 @@ CONTRADICTIONS: dict[str, Remark] = {
     ),
     "wrong answer from beside the lesion": Remark(
         lambda case: case.dx not in ("", case.predicted) and case.predicted != "mel" and _off(case, case.predicted),
-        "By its map, the wrong answer {predicted} does not rest on the lesion: something beside it may matter. "
-        "Not tested by hiding it.",
+        "By its map, what speaks for the wrong answer {predicted} {predicted_off}: something beside the lesion may "
+        "matter. Not tested by hiding it.",
     ),
     "right answer from beside the lesion": Remark(
         lambda case: case.dx == case.predicted and _off(case, case.predicted),
-        "Right, **but** by its map the answer {predicted} does not rest on the lesion: it may be right for "
-        "another reason. Not tested by hiding what lies beside it.",
+        "Right, **but** by its map what speaks for {predicted} {predicted_off}: something beside the lesion may "
+        "matter. Not tested by hiding it.",
     ),
     "alarm from beside the lesion": Remark(
         lambda case: case.outcome == "false_alarm" and _off(case, "mel"),
-        "By its map, the alarm does not rest on the lesion: skin, hair or an artefact may matter. "
+        "By its map, what speaks for the alarm {mel_off}: skin, hair or an artefact may matter. "
         "Not tested by hiding them.",
     ),
     "both maps peak in one cell": Remark(

@@ -82,6 +82,11 @@ class Section:
     def n_cards(self) -> int:
         return sum(len(group.cards) for group in self.groups)
 
+    @property
+    def n_lesions(self) -> int:
+        """Known lesions; an image whose lesion is unknown counts as one."""
+        return len(self.groups)
+
 
 def write_gallery(
     cases: Sequence[Case],
