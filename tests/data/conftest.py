@@ -37,7 +37,7 @@ def release(tmp_path: Path) -> Callable[..., Path]:
         root = tmp_path / "data"
         root.mkdir(exist_ok=True)
         (root / name).write_text(metadata(rows, **form))
-        image_ids = sorted({row[1] for row in rows})
+        image_ids = sorted({row[1] for row in rows if row[1]})
         half = len(image_ids) // 2
         parts = [("images", image_ids)] if one_folder else [
             ("HAM10000_images_part_1", image_ids[:half]),

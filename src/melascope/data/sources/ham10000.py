@@ -80,11 +80,7 @@ def _read_release(root: Path, source: str) -> LesionTable:
     if lacking:
         raise TableError("The metadata is not usable", lacking, where=metadata)
     images = image_files(root)
-    masks = {
-        PurePosixPath(path).name.removesuffix(MASK_ENDING): path
-        for path in _files_in(root, MASK_PLACE)
-        if path.endswith(MASK_ENDING)
-    }
+    masks = mask_files(root)
     table, problems = _table(root, source, metadata.name, columns, images, masks)
     if problems:
         raise TableError(
@@ -145,6 +141,15 @@ def image_files(root: Path) -> dict[str, str]:
         name = PurePosixPath(path)
         if name.suffix.lower() in IMAGE_ENDINGS:
             found.setdefault(name.stem, path)
+    return found
+
+
+def mask_files(root: Path) -> dict[str, str]:
+    """Image id -> path below `root` of its lesion mask, for all masks of the release; a folder goes before a zip."""
+    found: dict[str, str] = {}
+    for path in _files_in(root, MASK_PLACE):
+        if path.endswith(MASK_ENDING):
+            found.setdefault(PurePosixPath(path).name.removesuffix(MASK_ENDING), path)
     return found
 
 
