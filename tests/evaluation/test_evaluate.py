@@ -168,6 +168,12 @@ def test_one_melanoma_only(draw_table, point):
     assert any("Only 1 lesion of melanoma" in caveat for caveat in judged.caveats)
 
 
+def test_auroc_of_few_melanoma_lesions_has_no_interval(draw_table):
+    for n_lesions in (9, 10):
+        auroc = evaluate(draw_table(dx=["mel"] * n_lesions + ["nv"] * 40), None, draws=200).whole.per_class["auroc"]
+        assert (auroc["mel"].low is None) == (auroc["nv"].low is None) == (n_lesions == 9)
+
+
 def test_no_melanoma(draw_table, point):
     judged = evaluate(draw_table(dx=["nv", "bkl"] * 15), point, draws=100)
     for decision in judged.whole.decisions:

@@ -40,6 +40,14 @@ def test_each_decision_stands_with_its_counts(judge, width):
         assert any(line.startswith(name) and "40/20" in line for line in text.splitlines())
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_interval_is_broken_over_two_lines(judge, width):
+    evaluation, _ = judge()
+    table = shown(evaluation, width).split("Missed by")[0].splitlines()[3:]
+    assert sum(line.count("[") for line in table) == 4 * 4
+    assert all(line.count("[") == line.count("]") for line in table)
+
+
 def test_what_is_undefined_says_why(judge):
     evaluation, _ = judge(classes=("nv", "bkl"))
     words = " ".join(shown(evaluation, 80).split())
