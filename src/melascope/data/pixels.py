@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,14 @@ from PIL import Image
 
 from melascope.data.archive import outer_file, read_member
 from melascope.data.decode import decode_image
-from melascope.errors import DataError, ImageError, OutputError
+from melascope.errors import DataError, ImageError, OutputError, RunError
 from melascope.files import canonical_json, make_folder, read_json, sha256_bytes, sha256_file, write_json
 from melascope.tables.lesions import LesionTable
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 RESIZE_RULE = "stretch, bilinear with antialias, v1"
 CHUNK_BYTES = 32 * 2**20
@@ -76,7 +83,7 @@ class PixelStore:
         """Decode and resize every image of `table`, or open the store that an earlier call finished.
 
         Rows are appended to a `.part` file, so a killed build goes on where it was; the file gets its name, and last
-        its JSON card, when it is whole. One process builds a store at a time.
+        its JSON card, when it is whole. Where two processes build at once, the second waits for the first.
 
         Parameters
         ----------
@@ -89,38 +96,33 @@ class PixelStore:
         Raises
         ------
         ImageError : an image cannot be decoded, or is not the one that was validated.
+        DataError : the table is empty, or a finished store was damaged.
         OutputError : no room, or no permission.
         """
+        if len(table) == 0:
+            raise DataError("There is no image to decode.", where=table.root)
         key = _key(table, width, height)
         path = Path(folder) / f"pixels-{width}x{height}-{key[:16]}.npy"
         card_path = path.with_suffix(".json")
         if not card_path.is_file():
-            make_folder(path.parent)
-            part = path.with_suffix(".npy.part")
-            _append_rows(table, (height, width), part, workers, progress)
-            card = {
-                "schema_version": 1,
-                "key": key,
-                "source": table.source,
-                "dataset_fingerprint": table.fingerprint,
-                "n_images": len(table),
-                "width": width,
-                "height": height,
-                "resize": RESIZE_RULE,
-                "sha256": sha256_file(part),
-            }
-            part.replace(path)
-            write_json(card_path, card)
+            with _alone(make_folder(path.parent)):
+                if not card_path.is_file():  # else another process has just finished it
+                    part = path.with_suffix(".npy.part")
+                    _append_rows(table, (height, width), part, workers, progress)
+                    card = _card(table, width, height, key, sha256_file(part))
+                    part.replace(path)
+                    write_json(card_path, card)
         return cls._open(path, table, key)
 
     @classmethod
     def _open(cls, path: Path, table: LesionTable, key: str) -> PixelStore:
-        card = read_json(path.with_suffix(".json"))
         try:
-            pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+            card = read_json(path.with_suffix(".json"))
+            pixels = np.lib.format.open_memmap(path, mode="r")
+        except (RunError, OSError, ValueError) as error:
             raise _damaged(path) from error
-        if card.get("key") != key or pixels.shape != (len(table), card["height"], card["width"], 3):
+        whole = pixels.offset + pixels.nbytes == path.stat().st_size
+        if not whole or card.get("key") != key or pixels.shape != (len(table), card["height"], card["width"], 3):
             raise _damaged(path)
         return cls(pixels, table.image_id, card, path)
 
@@ -128,6 +130,34 @@ class PixelStore:
         """Read the whole file and compare it with the card's SHA-256; a difference is a `DataError`."""
         if sha256_file(self.path) != self.card["sha256"]:
             raise _damaged(self.path)
+
+
+def _card(table: LesionTable, width: int, height: int, key: str, sha256: str) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "key": key,
+        "source": table.source,
+        "dataset_fingerprint": table.fingerprint,
+        "n_images": len(table),
+        "width": width,
+        "height": height,
+        "resize": RESIZE_RULE,
+        "sha256": sha256,
+    }
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process builds in this folder: two that append to one file would shuffle its rows."""
+    if fcntl is None:  # Windows; there the size of the finished file is what tells
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # given back by the kernel, even after kill -9
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _damaged(path: Path) -> DataError:
@@ -174,6 +204,8 @@ def _append_rows(
                     done += 1
                     if progress is not None:
                         progress(done, n_images)
+            stream.flush()
+            os.fsync(stream.fileno())
     except OSError as error:
         raise OutputError(
             f"The decoded pixels could not be written ({error.strerror or error}).",
