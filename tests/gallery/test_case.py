@@ -41,6 +41,13 @@ def test_the_price_counts_held_out_images_without_melanoma(world):
     assert cases_of(world, "NV_CORRECT")[0].price is None
 
 
+def test_an_image_at_the_very_threshold_counts_as_called(world, make_point):
+    row = list(world.predictions.image_id).index("NV_ALARM")
+    point = make_point(threshold=float(world.predictions.probabilities[row, MEL]))
+    (case,) = build_cases([Selection("MEL_MISSED_A", ())], world.predictions, point, world.maps, world.table)
+    assert case.price.called_now == 1
+
+
 def test_where_melanoma_is_the_answer_the_strongest_other_class_stands_beside_it(world):
     (case,) = cases_of(world, "MEL_FOUND")
     assert case.shown[0] == "mel" and case.shown[1] != "mel"

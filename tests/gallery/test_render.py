@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from melascope.classes import RESEARCH_ONLY
 from melascope.errors import DataError, OutputError
+from melascope.explain.overlay import draw_outline, render_overlay
 from melascope.gallery.case import build_cases
 from melascope.gallery.facts import PHANTOM, gallery_facts
 from melascope.gallery.render import Card, write_gallery
@@ -219,6 +221,19 @@ def test_pictures_are_of_one_size_and_the_overlay_is_where_the_map_is(gallery):
     assert max(abs(a - b) for a, b in zip(plain, melanoma, strict=True)) > 40  # the centre of the mel map
     plain, melanoma = (pictures[name].getpixel((590, 440)) for name in ("image", "overlay_mel"))
     assert max(abs(a - b) for a, b in zip(plain, melanoma, strict=True)) < 8  # no evidence: as photographed
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_both_overlays_are_on_the_one_scale_of_the_image_and_outlined(world, gallery, index):
+    case = next(case for case in everything(world)[0] if case.image_id == "MEL_MISSED_A")
+    image = np.asarray(Image.fromarray(case.pixels()).resize((600, 450), Image.Resampling.LANCZOS))
+    mask = np.asarray(Image.fromarray(case.mask()).resize((600, 450), Image.Resampling.NEAREST))
+    name = case.shown[index]
+    expected = draw_outline(render_overlay(image, case.cells(name), scale=case.scale), mask)
+    found = np.asarray(Image.open(gallery / "images" / f"MEL_MISSED_A_overlay_{name}.jpg"))
+    assert np.abs(found.astype(int) - expected).mean() < 1.5
+    edge = (draw_outline(np.full_like(image, 128), mask) == 255).all(axis=2)
+    assert found[edge].mean() > 200
 
 
 def test_the_manifest_lists_every_file(gallery, world):

@@ -36,6 +36,11 @@ def test_numbers_of_errors_and_of_near_images_are_kept(world):
     assert [i for i, why in chosen.items() if "near_above" in why] == ["MEL_BY_THRESHOLD"]
 
 
+def test_melanomas_take_no_place_among_the_confident_errors(world):
+    chosen = reasons(world, confident_errors=9)
+    assert [i for i, why in chosen.items() if "confident_error" in why] == ["BCC_SURE_WRONG"]
+
+
 def test_order_has_missed_melanomas_first_and_lesions_together(world):
     order = list(reasons(world))
     assert order[:2] == ["MEL_MISSED_B", "MEL_MISSED_A"]  # one lesion; B is farther from the threshold

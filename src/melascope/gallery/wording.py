@@ -55,9 +55,9 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def count(number: int, one: str, many: str = "") -> str:
+def count(number: int, one: str) -> str:
     """`1 picture`, `2 pictures`."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"
 
 
 def listed(items: Sequence[str], most: int = 6) -> str:
