@@ -224,7 +224,7 @@ def test_conflicting_labels_are_told(table):
     lesion = table.lesion_id[np.flatnonzero(table.lesion_id[1:] == table.lesion_id[:-1])[0]]
     dx[table.lesion_id == lesion] = ["mel", "nv", "nv"][: (table.lesion_id == lesion).sum()]
     caveats = evaluate(replace(table, dx=dx), None, draws=0).caveats
-    assert any(caveat.startswith("1 lesions have") for caveat in caveats)
+    assert any(caveat.startswith("Lesions whose images carry different labels: 1.") for caveat in caveats)
 
 
 def test_a_phantom_says_so_in_headline_and_caveats(draw_table):

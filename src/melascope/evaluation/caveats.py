@@ -65,7 +65,9 @@ def _about_classes(rows: Predictions, target: tuple[str, ...]) -> list[str]:
     lesion = np.unique(rows.lesion_key.astype(str), return_inverse=True)[1]
     conflicts = conflicting_lesions(rows.labels, lesion)
     if conflicts:
-        caveats.append(f"{conflicts} lesions have images with different labels; one target image makes them targets.")
+        caveats.append(
+            f"Lesions whose images carry different labels: {conflicts}. One target image makes such a lesion a target."
+        )
     absent = [name for column, name in enumerate(CLASSES) if not (rows.labels == column).any()]
     if absent:
         caveats.append(

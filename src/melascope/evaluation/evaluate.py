@@ -13,7 +13,7 @@ from melascope.evaluation.caveats import caveats_of
 from melascope.evaluation.decisions import DECISION_FIGURES, Calls, Decision
 from melascope.evaluation.intervals import interval, lesion_draws
 from melascope.evaluation.lesion_level import lesion_scores
-from melascope.evaluation.metrics import METRICS, Metric, Sample, Tally
+from melascope.evaluation.metrics import METRICS, Metric, Sample, Tally, n_distinct
 from melascope.evaluation.operating_point import OperatingPoint, is_target, target_name
 from melascope.evaluation.record import Evaluation, Group
 from melascope.tables.predictions import Predictions
@@ -190,7 +190,7 @@ def _decision_figure(subject: Subject, calls: Calls, name: str, unit: str, value
     if np.isnan(value):
         return NotApplicable(figure.undefined.format(unit=unit, target=target_name(subject.target)))
     rows = calls.under(figure)
-    n_lesions = len(np.unique(calls.lesion[rows]))
+    n_lesions = n_distinct(calls.lesion[rows])
     return _estimate(value, spread, int(rows.sum()), n_lesions, n_lesions, unit, figure.is_share)
 
 

@@ -53,7 +53,12 @@ class Sample:
 
     def lesions_among(self, images: np.ndarray) -> int:
         """How many lesions the images of a mask (n_images,) show."""
-        return len(np.unique(self.lesion[images]))
+        return n_distinct(self.lesion[images])
+
+
+def n_distinct(lesion: np.ndarray) -> int:
+    """How many different lesions stand in (n,) int64; counting is quicker than sorting."""
+    return int(np.count_nonzero(np.bincount(lesion)))
 
 
 def counts_by_lesion(cell: np.ndarray, lesion: np.ndarray, n_cells: int, n_lesions: int) -> csr_array:

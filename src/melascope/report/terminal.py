@@ -8,10 +8,12 @@ from rich.text import Text
 
 from melascope.classes import CLASS_NAMES, RESEARCH_ONLY
 from melascope.evaluation.decisions import Decision
+from melascope.evaluation.intervals import MIN_LESIONS
 from melascope.evaluation.record import Evaluation, Group, plural, share, with_interval
 from melascope.tables.results import Figure, NotApplicable
 
 _WIDE = 104  # columns from which a figure and its interval fit on one line of the decision table
+_LABELS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro-F1"}
 _AT = {"argmax": "top class", "operating_point": "threshold"}
 
 
@@ -116,7 +118,7 @@ def _overall_table(evaluation: Evaluation) -> Table:
         table.add_column(f"{label}\n{group.n_images:,}/{group.n_lesions:,}", justify="right")
     for figure in evaluation.whole.overall:
         cells = [_one_line(group.overall[figure]) for group in groups.values()]
-        table.add_row(figure.replace("_", " ").replace("f1", "F1"), *cells)
+        table.add_row(_LABELS.get(figure, figure), *cells)
     return table
 
 
@@ -127,7 +129,7 @@ def _table(title: str) -> Table:
 def _interval_note(evaluation: Evaluation) -> str:
     return (
         f"[ ] 95 % interval from {evaluation.draws:,} bootstrap draws of whole lesions; "
-        "exact binomial where hits or misses are few."
+        f"exact binomial where hits or misses are few, none for other figures of fewer than {MIN_LESIONS} lesions."
     )
 
 
