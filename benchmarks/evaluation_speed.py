@@ -4,8 +4,9 @@ Run on one core: `OMP_NUM_THREADS=1 python benchmarks/evaluation_speed.py [--row
 
 Both sides give 95 % intervals by lesion of the same figures of all images: accuracy, balanced accuracy, macro-F1;
 recall, specificity and AUROC of each class; sensitivity, specificity, PPV and NPV of melanoma at argmax and at the
-threshold, per image and per lesion. (Ours also judges the histology rows again by themselves, inside its time.) The loop draws lesions, gathers their rows and calls scikit-learn, as its documentation shows; it is run for
-a few draws and its time is scaled up, which is fair because each draw costs the same.
+threshold, per image and per lesion. Ours also judges the histology rows again by themselves, inside its time.
+The loop draws lesions, gathers their rows and calls scikit-learn, as its documentation shows; it is run for a few
+draws and its time is scaled up, which is fair because each draw costs the same.
 """
 
 from __future__ import annotations
