@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from melascope.errors import ExplainError
-from melascope.explain.overlay import upsample_map
+from melascope.explain.overlay import positive_part, upsample_map
 from melascope.tables.results import NotApplicable
 
 _TIE = 1e-5  # share of the maximum: pixels that differ by less differ by rounding only
@@ -50,7 +50,7 @@ def score_map(values: np.ndarray, mask: np.ndarray) -> MapScore:
         raise ExplainError(f"The mask is {mask.dtype} {mask.shape}.", expected="bool (height, width)")
     height, width = mask.shape
     area_share = float(mask.mean())
-    evidence = upsample_map(np.maximum(values, 0), width, height)
+    evidence = upsample_map(positive_part(values), width, height)
     highest = float(evidence.max())
     if highest == 0:
         nothing = NotApplicable("no positive evidence")

@@ -58,6 +58,20 @@ def _weights(n_cells: int, n_pixels: int) -> np.ndarray:
     return weights
 
 
+def positive_part(values: np.ndarray) -> np.ndarray:
+    """What speaks for the class (Selvaraju et al. 2017, eq. 2: the ReLU), at the map's own resolution.
+
+    Parameters
+    ----------
+    values : (map_height, map_width) signed
+
+    Returns
+    -------
+    positive : (map_height, map_width) float32
+    """
+    return np.maximum(_finite_map(values), 0)
+
+
 def shared_scale(maps: np.ndarray) -> float:
     """Highest positive value among the maps of one image: the top of the one scale on which all of them are shown.
 
@@ -78,7 +92,7 @@ def shared_scale(maps: np.ndarray) -> float:
 def render_overlay(
     image: np.ndarray, values: np.ndarray, *, scale: float, colormap: str = COLORMAP, opacity: float = OPACITY
 ) -> np.ndarray:
-    """Lay the positive part of a map over its image (Selvaraju et al. 2017, eq. 2: here is the ReLU).
+    """Lay the positive part of a map over its image.
 
     Colour says how much evidence; opacity grows with it from nothing, so that skin without evidence stays as it is.
 
@@ -96,32 +110,33 @@ def render_overlay(
     overlay : (height, width, 3) uint8
     """
     _check_image(image)
-    positive = np.maximum(_finite_map(values), 0)
+    positive = positive_part(values)
     if not (np.isfinite(scale) and scale >= 0):
         raise ExplainError(f"The scale is {scale}.", expected="a finite number, 0 or more, as of shared_scale")
     if scale == 0:
         if positive.any():
             raise ExplainError("The scale is 0, yet the map has positive evidence.", fix="use shared_scale(maps)")
         return image.copy()
-    colours, alphas = _palette(colormap, opacity)
     cells = np.minimum(positive / scale, 1) * 255 + 0.5  # limited and rounded here: few cells, many pixels
-    index = upsample_map(cells, image.shape[1], image.shape[0]).astype(np.uint8)
-    coloured = Image.fromarray(index)
-    coloured.putpalette(colours)
-    mask = Image.fromarray(np.take(alphas, index))
-    return np.asarray(Image.composite(coloured.convert("RGB"), Image.fromarray(image), mask))
+    coloured = Image.fromarray(upsample_map(cells, image.shape[1], image.shape[0]).astype(np.uint8))
+    coloured.putpalette(_palette(colormap, opacity), "RGBA")
+    coloured = coloured.convert("RGBA")
+    overlay = Image.fromarray(image)
+    overlay.paste(coloured, mask=coloured)
+    return np.asarray(overlay)
 
 
 @lru_cache(maxsize=16)
-def _palette(colormap: str, opacity: float) -> tuple[bytes, np.ndarray]:
-    """256 colours as RGB bytes, and their alphas (256,) uint8: 0 at 0, full from half of the scale on."""
+def _palette(colormap: str, opacity: float) -> bytes:
+    """256 colours as RGBA bytes; alpha is 0 at 0, and full from half of the scale on."""
     if colormap not in matplotlib.colormaps:
         raise ExplainError(f"There is no colormap {colormap!r}.", expected="a name of matplotlib, e.g. viridis or jet")
     if not 0 <= opacity <= 1:
         raise ExplainError(f"The opacity is {opacity}.", expected="0 … 1")
     share = np.linspace(0, 1, 256)
-    colours = matplotlib.colormaps[colormap](share, bytes=True)[:, :3]
-    return colours.tobytes(), np.round(255 * opacity * np.minimum(share / _FULL_AT, 1)).astype(np.uint8)
+    colours = matplotlib.colormaps[colormap](share, bytes=True)
+    colours[:, 3] = np.round(255 * opacity * np.minimum(share / _FULL_AT, 1))
+    return colours.tobytes()
 
 
 def draw_outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
