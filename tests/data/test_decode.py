@@ -49,7 +49,7 @@ def test_lossless_formats_give_back_the_pixels(kind):
     assert np.array_equal(decode_image(data, name="x"), RGB)
 
 
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 2, "quality": 60}])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 2, "quality": 60}, {"keep_rgb": True}])
 def test_jpeg_gives_the_pixels_of_the_reference_decoder(options):
     data = encoded(RGB, "JPEG", **options)
     assert np.array_equal(decode_image(data, name="x"), np.asarray(Image.open(io.BytesIO(data))))
@@ -181,6 +181,12 @@ def animated(kind: str) -> bytes:
     return stream.getvalue()
 
 
+def two_frames() -> bytes:
+    data = encoded(RGB, "JPEG")
+    frame = data.index(b"\xff\xc0")
+    return data[:frame] + data[frame : frame + 19] + data[frame:]
+
+
 def other(kind: str) -> bytes:
     return encoded(RGB, kind)
 
@@ -198,13 +204,15 @@ REFUSED = {
     "zip": (b"PK\x03\x04" + bytes(100), "ZIP"),
     "pdf": (b"%PDF-1.7\n", "PDF"),
     "dicom": (bytes(128) + b"DICM" + bytes(100), "DICOM"),
-    "cmyk": (cmyk(), "CMYK"),
+    "cmyk": (cmyk(), "CMYK, whose colours have no meaning"),
     "animated png": (animated("PNG"), "animated"),
     "animated webp": (animated("WEBP"), "animated"),
     "only a png signature": (b"\x89PNG\r\n\x1a\n", "broken or truncated"),
     "only a jpeg start": (b"\xff\xd8\xff", "broken or truncated"),
     "jpeg without frame": (b"\xff\xd8\xff\xda\x00\x02", "no frame"),
     "jpeg end at once": (b"\xff\xd8\xff\xd9", "ends"),
+    "jpeg of two frames": (two_frames(), "two frame headers"),
+    "cut webp": (encoded(RGB, "WEBP")[:-9], r"it is truncated\."),
     "run-length bmp": (b"BM" + bytes(12) + struct.pack("<IiiHHI", 40, 4, 4, 1, 8, 1) + bytes(99), "run-length"),
     "zero width": (png(0, 4, 8, 2, b""), "damaged"),
 }

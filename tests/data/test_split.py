@@ -90,6 +90,12 @@ def test_one_class_does_not_move_another():
     assert np.array_equal(make_split(table).of(without), make_split(without).split)
 
 
+def test_classes_of_equal_lesions_are_dealt_differently():
+    table = lesion_table([(f"{dx}{i:03d}", f"{dx}{i:03d}", dx) for dx in ("mel", "nv") for i in range(100)])
+    split = make_split(table)
+    assert not np.array_equal(split.split[:100], split.split[100:])
+
+
 def test_global_random_state_is_left_alone():
     np.random.seed(3)  # noqa: NPY002
     before = np.random.get_state()[1].copy()  # noqa: NPY002

@@ -123,19 +123,13 @@ def _webp(data: bytes) -> Header:
             orientation = exif_orientation(body.removeprefix(b"Exif\0\0"))
         if name in _WEBP_SIZES:
             sizes.add(_WEBP_SIZES[name](body))
-            kept.append(data[place : place + 8] + _without_metadata_flags(name, body) + b"\0" * (length % 2))
-        elif name == b"ALPH":
+        if name in (*_WEBP_SIZES, b"ALPH"):
             kept.append(data[place:end])
         place = end
     if len(sizes) != 1:
         raise HeaderError("its header is broken")
     (width, height), content = sizes.pop(), b"WEBP" + b"".join(kept)
     return Header(WEBP, width, height, orientation, 8, b"RIFF" + struct.pack("<I", len(content)) + content)
-
-
-def _without_metadata_flags(name: bytes, body: bytes) -> bytes:
-    """A `VP8X` chunk announces profile, EXIF and XMP; what was taken out must not be announced."""
-    return bytes([body[0] & ~0x2C]) + body[1:] if name == b"VP8X" else body
 
 
 def _vp8x_size(body: bytes) -> tuple[int, int]:
