@@ -49,10 +49,19 @@ def test_lossless_formats_give_back_the_pixels(kind):
     assert np.array_equal(decode_image(data, name="x"), RGB)
 
 
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 2, "quality": 60}, {"keep_rgb": True}])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 2, "quality": 60}])
 def test_jpeg_gives_the_pixels_of_the_reference_decoder(options):
     data = encoded(RGB, "JPEG", **options)
     assert np.array_equal(decode_image(data, name="x"), np.asarray(Image.open(io.BytesIO(data))))
+
+
+def test_the_marker_that_says_what_colours_mean_is_kept():
+    """Component ids 1, 2, 3 would be read as YCbCr, were it not for Adobe's marker that says RGB."""
+    data = bytearray(encoded(np.full((16, 16, 3), (200, 30, 90), np.uint8), "JPEG", keep_rgb=True))
+    frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")
+    for index in range(3):
+        data[frame + 10 + 3 * index] = data[scan + 5 + 2 * index] = index + 1
+    assert np.abs(decode_image(bytes(data), name="x").astype(int) - (200, 30, 90)).max() <= 3
 
 
 def test_lossy_webp_gives_the_pixels_of_the_reference_decoder():
