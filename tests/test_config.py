@@ -1,0 +1,114 @@
+"""Is a recipe read as written, and is a slip of the pen told with the nearest right word?"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from melascope.config import AugmentRecipe, LossRecipe, ModelRecipe, Recipe, TrainRecipe, read_recipe, recipe_toml
+from melascope.errors import RecipeError
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_only_a_name_is_needed_and_the_rest_is_the_seeds_baseline(tmp_path):
+    recipe = read_recipe(written(tmp_path, 'name = "x"\n'))
+    assert (recipe.model.backbone, recipe.model.dropout, recipe.loss.name) == (
+        "efficientnet_b0",
+        0.2,
+        "weighted_cross_entropy",
+    )
+    assert (recipe.train.learning_rate, recipe.train.weight_decay) == (3e-4, 1e-4)
+    assert (recipe.train.batch_size, recipe.train.epochs, recipe.input.width, recipe.input.height) == (32, 10, 224, 224)
+    assert recipe.target_sensitivity == 0.90
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("sead = 2", "sead: unknown key; did you mean seed?"),
+        ("[train]\nlearning_rat = 1", "train.learning_rat: unknown key; did you mean learning_rate?"),
+        ("[model]\nzzz = 1", "model.zzz: unknown key; known here: backbone, pretrained, init, dropout, drop_path"),
+        ("[trian]\nepochs = 1", "trian: unknown key; did you mean train?"),
+        ("[train]\nepochs = 0", "train.epochs: Input should be greater than or equal to 1 (found 0)"),
+        ("[train]\nepochs = 'ten'", "train.epochs: Input should be a valid integer"),
+        ("[train]\nschedule = 'linear'", "train.schedule: Input should be 'constant' or 'cosine' (found 'linear')"),
+        ("[input]\nmean = [0.5]", "input.mean"),
+        ("train = 3", "train: Input should be"),
+    ],
+)
+def test_a_wrong_key_or_value_is_told_with_its_place(tmp_path, text, says):
+    path = written(tmp_path, f'name = "x"\n{text}\n')
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(path)
+    assert says in str(caught.value) and caught.value.where == path
+
+
+def test_all_problems_are_told_at_once(tmp_path):
+    with pytest.raises(RecipeError, match="4 problems") as caught:
+        read_recipe(written(tmp_path, 'name = "A name"\nsead = 1\n[train]\nepochs = 0\nbatchsize = 4\n'))
+    for part in ("name:", "sead:", "train.epochs:", "train.batchsize: unknown key; did you mean batch_size?"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"name = ", b"\xff\xfe", None])
+def test_what_is_no_toml_is_told(tmp_path, content):
+    path = tmp_path / "recipe.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RecipeError, match=r"not valid TOML|cannot be read") as caught:
+        read_recipe(path)
+    assert caught.value.where == path
+
+
+def test_a_byte_order_mark_is_no_obstacle(tmp_path):
+    assert read_recipe(written(tmp_path, '\ufeffname = "x"\n')).name == "x"
+
+
+def test_changes_replace_top_keys_unless_none(tmp_path):
+    path = written(tmp_path, 'name = "x"\nseed = 3\n')
+    assert read_recipe(path, seed=7).seed == 7 and read_recipe(path, seed=None).seed == 3
+    with pytest.raises(RecipeError, match="did you mean seed"):
+        read_recipe(path, sed=7)
+
+
+def test_a_recipe_is_frozen():
+    with pytest.raises(ValidationError):
+        Recipe(name="x").seed = 2
+
+
+share = st.floats(0, 0.99)
+positive = st.floats(1e-9, 1e3)
+recipes = st.builds(
+    Recipe,
+    name=st.from_regex(r"\A[a-z0-9][a-z0-9_.-]*\Z"),
+    seed=st.integers(0, 2**40),
+    target_sensitivity=st.floats(0.01, 0.99),
+    model=st.builds(ModelRecipe, backbone=st.text(), pretrained=st.booleans(), init=st.text(), dropout=share),
+    loss=st.builds(LossRecipe, melanoma_factor=positive, label_smoothing=share),
+    augment=st.builds(AugmentRecipe, flip=st.booleans(), rotate_degrees=st.floats(0, 180)),
+    train=st.builds(TrainRecipe, learning_rate=positive, schedule=st.sampled_from(["constant", "cosine"])),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(recipes)
+def test_a_resolved_recipe_reads_back_equal(recipe):
+    assert Recipe.model_validate(tomllib.loads(recipe_toml(recipe))) == recipe
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_can_be_read(path):
+    recipe = read_recipe(path)
+    assert recipe.name and Recipe.model_validate(tomllib.loads(recipe_toml(recipe))) == recipe
