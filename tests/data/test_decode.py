@@ -8,7 +8,6 @@ import threading
 import time
 import tracemalloc
 import warnings
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
-from small_release import encoded, picture
+from small_release import encoded, picture, png, png_chunk
 
 from melascope.data import decode
 from melascope.data.decode import decode_image, decode_mask, image_size
 from melascope.errors import ImageError
 
 RGB = picture(1)
-
-
-def png_chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-
-def png(width: int, height: int, bits: int, colour: int, rows: bytes, *more: bytes) -> bytes:
-    """A PNG file by hand: what Pillow cannot write."""
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        (header, *more, png_chunk(b"IDAT", zlib.compress(rows)), png_chunk(b"IEND", b""))
-    )
 
 
 def with_exif(kind: str, orientation: int, pixels: np.ndarray = RGB, **options) -> bytes:

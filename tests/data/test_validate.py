@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from small_release import ROWS, encoded, mask, picture
-from test_decode import png
+from small_release import ROWS, encoded, mask, picture, png
 
 from melascope.data.sources import read_dataset
 from melascope.data.sources.image_folder import read_image_folder

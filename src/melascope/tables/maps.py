@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from melascope.errors import RunError
 from melascope.files import atomic_path
 
 SCHEMA_VERSION = 1
+_FACTS = ("method", "layer", "input_width", "input_height", "checkpoint_sha256")
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,14 @@ class MapStore:
         """The images that `keep` (mask or indices) selects."""
         return replace(self, image_id=self.image_id[keep], logits=self.logits[keep], maps=self.maps[keep])
 
+    @classmethod
+    def joined(cls, stores: Sequence[MapStore]) -> MapStore:
+        """One store of several that the same engine made."""
+        arrays = {
+            name: np.concatenate([getattr(one, name) for one in stores]) for name in ("image_id", "logits", "maps")
+        }
+        return replace(stores[0], **arrays)
+
     def write(self, path: Path) -> Path:
         """Write an `.npz` file that holds arrays and one JSON text; nothing in it is pickled."""
         facts = {
@@ -83,20 +93,29 @@ class MapStore:
             with np.load(path, allow_pickle=False) as archive:
                 facts = json.loads(str(archive["facts"]))
                 arrays = {name: archive[name] for name in ("image_id", "logits", "maps")}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise RunError(
                 f"The map file cannot be read ({error}).", where=path, fix="make it again with `melascope explain`"
             ) from error
-        if facts.get("class_order") != list(CLASSES) or facts.get("schema_version") != SCHEMA_VERSION:
+        shape = (len(arrays["image_id"]), len(CLASSES))
+        if not isinstance(facts, dict) or arrays["logits"].shape != shape or arrays["maps"].shape[:2] != shape:
+            raise RunError(
+                "The map file has not one stack of maps an image.",
+                where=path,
+                expected=f"maps and logits of {shape[0]} images × {shape[1]} classes",
+                fix="make it again with `melascope explain`",
+            )
+        lacking = [name for name in _FACTS if name not in facts]
+        if lacking or facts.get("class_order") != list(CLASSES) or facts.get("schema_version") != SCHEMA_VERSION:
             raise RunError(
                 f"The map file has class order {facts.get('class_order')}, schema {facts.get('schema_version')}.",
                 where=path,
-                expected=f"{list(CLASSES)}, schema {SCHEMA_VERSION}",
+                expected=f"{list(CLASSES)}, schema {SCHEMA_VERSION}, and {', '.join(_FACTS)}",
                 fix="make it again with `melascope explain`",
             )
         return cls(
             image_id=arrays["image_id"].astype(object),
             logits=arrays["logits"],
             maps=arrays["maps"],
-            **{name: facts[name] for name in ("method", "layer", "input_width", "input_height", "checkpoint_sha256")},
+            **{name: facts[name] for name in _FACTS},
         )

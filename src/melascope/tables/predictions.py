@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -148,7 +149,7 @@ def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], dict]:
             where=path,
             fix="make it with `melascope train` or `melascope predict`, or give a CSV with the same columns",
         ) from error
-    facts = json.loads((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
+    facts = _facts_in((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"), path)
     numeric = {"age", *LOGIT_COLUMNS}
     columns = {
         name: np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
@@ -157,6 +158,28 @@ def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], dict]:
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
     return columns, facts
+
+
+def _facts_in(metadata: bytes, path: Path) -> dict:
+    try:
+        facts = json.loads(metadata)
+    except ValueError:
+        facts = None
+    if not isinstance(facts, dict):
+        problem = Problem("the facts that ride in the file are broken", path.name)
+        raise TableError("The predictions table is not usable", [problem], where=path)
+    return facts
+
+
+def _origin(facts: dict, file: str, problems: list[Problem]) -> PredictionsOrigin:
+    known = {name: facts[name] for name in PredictionsOrigin.__dataclass_fields__ if name in facts}
+    for name, value in known.items():
+        if name == "temperature":
+            if not isinstance(value, (int, float)) or not 0 < value < math.inf:
+                problems.append(Problem(f"the temperature is {value!r}, expected a number above 0", file))
+        elif not isinstance(value, str):
+            problems.append(Problem(f"{name} is {value!r}, expected text", file))
+    return PredictionsOrigin(**known)
 
 
 def _checked(columns: dict[str, np.ndarray], facts: dict, path: Path) -> Predictions:
@@ -184,10 +207,9 @@ def _checked(columns: dict[str, np.ndarray], facts: dict, path: Path) -> Predict
     }
     logits = np.stack([numbers[name] for name in LOGIT_COLUMNS], axis=1) if n_rows else np.zeros((0, len(CLASSES)))
     problems += _row_problems(text, logits, path.name)
+    origin = _origin(facts, path.name, problems)
     if problems:
         raise TableError("The predictions table is not usable", problems, where=path)
-    known = PredictionsOrigin.__dataclass_fields__
-    origin = PredictionsOrigin(**{name: value for name, value in facts.items() if name in known})
     return Predictions(**text, age=numbers["age"], logits=logits, origin=origin)
 
 

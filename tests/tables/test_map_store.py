@@ -1,0 +1,89 @@
+"""Are raw maps kept to the last bit, and is any other file refused?"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from melascope.errors import RunError
+from melascope.tables.maps import MapStore
+
+
+def store(n_images: int = 3) -> MapStore:
+    rng = np.random.default_rng(1)
+    return MapStore(
+        image_id=np.array([f"I{i}" for i in range(n_images)], dtype=object),
+        logits=rng.normal(size=(n_images, 7)).astype(np.float32),
+        maps=rng.normal(size=(n_images, 7, 2, 3)).astype(np.float32),
+        method="gradcam",
+        layer="head",
+        input_width=96,
+        input_height=64,
+        checkpoint_sha256="ab",
+    )
+
+
+def test_what_is_written_is_read_back_exactly(tmp_path):
+    one = store()
+    again = MapStore.read(one.write(tmp_path / "maps.npz"))
+    assert again.image_id.tolist() == one.image_id.tolist() and again.image_id.dtype == object
+    assert np.array_equal(again.maps, one.maps) and np.array_equal(again.logits, one.logits)
+    for name in ("method", "layer", "input_width", "input_height", "checkpoint_sha256"):
+        assert getattr(again, name) == getattr(one, name)
+
+
+def test_finds_selects_and_joins():
+    one = store()
+    assert np.array_equal(one.of("I1"), one.maps[1])
+    with pytest.raises(KeyError):
+        one.of("I9")
+    some = one.subset(np.array([2, 0]))
+    assert some.image_id.tolist() == ["I2", "I0"] and np.array_equal(some.maps, one.maps[[2, 0]])
+    joined = MapStore.joined([one.subset(np.array([0])), one.subset(np.array([1, 2]))])
+    assert len(joined) == 3 and np.array_equal(joined.maps, one.maps) and joined.method == "gradcam"
+
+
+class Bomb:
+    def __reduce__(self):
+        raise AssertionError("unpickled")
+
+
+def changed(path, **changes):
+    """The file with some arrays replaced, or taken out where None."""
+    with np.load(path) as archive:
+        arrays = dict(archive) | changes
+    np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
+    return path
+
+
+FACTS = {"schema_version": 1, "class_order": ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]}
+FOREIGN = {
+    "another schema": {"facts": np.array(json.dumps(FACTS | {"schema_version": 2}))},
+    "another class order": {"facts": np.array(json.dumps(FACTS | {"class_order": ["mel"]}))},
+    "facts that are no JSON": {"facts": np.array("{")},
+    "facts that lack the method": {"facts": np.array(json.dumps(FACTS))},
+    "facts that are a list": {"facts": np.array("[]")},
+    "no maps": {"maps": None},
+    "pickled ids": {"image_id": np.array([{"a": 1}, 2, 3], dtype=object)},
+    "maps of other images": {"maps": np.zeros((2, 7, 2, 3), np.float32)},
+    "maps of other classes": {"maps": np.zeros((3, 5, 2, 3), np.float32)},
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_a_foreign_file_is_refused_with_its_path(tmp_path, what):
+    path = changed(store().write(tmp_path / "maps.npz"), **FOREIGN[what])
+    with pytest.raises(RunError, match="map file") as caught:
+        MapStore.read(path)
+    assert caught.value.where == path
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04", b"\x80\x04N."])
+def test_what_is_no_archive_is_refused(tmp_path, content):
+    path = tmp_path / "maps.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RunError, match="cannot be read"):
+        MapStore.read(path)
