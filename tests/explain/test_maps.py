@@ -192,6 +192,21 @@ def test_a_head_of_zeros_is_not_taken_for_verified():
     assert engine.path == AUTOGRAD and "zero" in engine.path_reason
 
 
+class Capped(TinyNet):
+    """Not linear after the layer, but only far above what the probe's activations reach."""
+
+    def forward(self, batch):
+        return self.fc(self.pool(self.conv(batch).clamp(max=20)).flatten(1))
+
+
+def test_what_the_probe_does_not_reach_is_found_too():
+    engine = MapEngine(Capped(), probe_size=(6, 8))
+    assert engine.path == AUTOGRAD
+    batch = torch.full((1, 3, 1, 2), 1.0)
+    batch[..., 1] = 30  # capped: this cell has no gradient, so alpha is half of the weight / 2 cells
+    torch.testing.assert_close(engine(batch)[1][0, 0], torch.tensor([[-0.5, -15.0]]))
+
+
 def traces(model):
     """Everything of a model that an engine could leave behind."""
     hooks = sum(
@@ -296,7 +311,7 @@ def test_weights_that_are_not_finite_are_refused():
         engine(random_batch())
 
 
-def test_double_precision(made):
+def test_double_precision():
     engine = MapEngine(TinyNet().double(), probe_size=(6, 8))
     assert engine(random_batch().double())[1].dtype == torch.float64
 
@@ -316,9 +331,16 @@ def test_make_maps_normalises_and_keeps_the_order(tmp_path):
     pixels = np.random.default_rng(1).integers(0, 256, (5, 16, 24, 3), dtype=np.uint8)
     engine, seen = MapEngine(seven_class_net()), []
     store = make_maps(
-        engine, pixels, list("abcde"), mean=MEAN, std=STD, checkpoint_sha256="f00", batch_size=2, progress=seen.append
+        engine,
+        pixels,
+        list("abcde"),
+        mean=MEAN,
+        std=STD,
+        checkpoint_sha256="f00",
+        batch_size=2,
+        progress=lambda done, of: seen.append((done, of)),
     )
-    assert seen == [2, 2, 1]
+    assert seen == [(2, 5), (4, 5), (5, 5)]
     batch = np.moveaxis((pixels / 255 - np.array(MEAN)) / np.array(STD), 3, 1).astype(np.float32)
     logits, maps = engine(torch.from_numpy(batch))
     np.testing.assert_allclose(store.logits, logits.numpy(), atol=1e-5)

@@ -19,6 +19,7 @@ from melascope.explain.layers import (
     trace,
 )
 from melascope.explain.methods import METHODS
+from melascope.models.augment import normalise
 from melascope.tables.maps import MapStore
 
 CLOSED_FORM, AUTOGRAD = "closed form", "autograd"
@@ -143,7 +144,7 @@ class MapEngine:
 
         `activations` (B, C, h, w) take the place of the layer's output if given.
         """
-        with torch.inference_mode(False):  # inside inference mode nothing could be differentiated
+        with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
             logits, leaf = self._forward_from_leaf(batch, activations)
             weighted = leaf.detach()
             n_classes = logits.shape[1]
@@ -207,11 +208,11 @@ def make_maps(
     pixels: np.ndarray,
     image_ids: Sequence[str],
     *,
-    mean: Sequence[float],
-    std: Sequence[float],
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
     checkpoint_sha256: str,
     batch_size: int = 16,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> MapStore:
     """Maps of all seven classes for many images, in batches.
 
@@ -220,9 +221,9 @@ def make_maps(
     engine : of a model with the seven classes, in the order of `CLASSES`
     pixels : (n_images, height, width, 3) uint8, already of the size that the model sees; may be memory-mapped
     image_ids : n_images names
-    mean, std : of each channel; the model sees (pixels / 255 - mean) / std
+    mean, std : of each channel; the model sees (pixels / 255 - mean) / std, as in training and prediction
     checkpoint_sha256 : weights that the maps are of
-    progress : called with the number of images that each batch added
+    progress : called after each batch with the number of images done and of all
 
     Raises
     ------
@@ -235,10 +236,10 @@ def make_maps(
         )
     if len(pixels) == 0:
         raise ExplainError("There is no image to explain.", expected="at least one")
-    logits, maps = [], []
+    place, logits, maps = engine.place(), [], []
     for start in range(0, len(pixels), batch_size):
-        batch = _normalised(pixels[start : start + batch_size], mean, std, like=engine.place())
-        found = engine(batch)
+        batch = torch.from_numpy(np.array(pixels[start : start + batch_size])).to(place.device)
+        found = engine(normalise(batch, mean, std).to(place.dtype))
         if found[0].shape[1] != len(CLASSES):
             raise ExplainError(
                 f"The model has {found[0].shape[1]} classes.", expected=f"{len(CLASSES)}: {', '.join(CLASSES)}"
@@ -246,7 +247,7 @@ def make_maps(
         for kept, tensor in zip((logits, maps), found, strict=True):
             kept.append(tensor.float().cpu().numpy())
         if progress is not None:
-            progress(len(batch))
+            progress(start + len(batch), len(pixels))
     return MapStore(
         image_id=np.array(image_ids, dtype=object),
         logits=np.concatenate(logits),
@@ -257,10 +258,3 @@ def make_maps(
         input_height=pixels.shape[1],
         checkpoint_sha256=checkpoint_sha256,
     )
-
-
-def _normalised(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float], like: Tensor) -> Tensor:
-    """(B, H, W, 3) uint8 -> (B, 3, H, W), of the dtype and on the device of `like`."""
-    batch = torch.from_numpy(np.array(pixels)).to(like.device).permute(0, 3, 1, 2).to(torch.float32) / 255
-    mean_, std_ = (torch.tensor(values, device=like.device).view(1, 3, 1, 1) for values in (mean, std))
-    return ((batch - mean_) / std_).to(like.dtype).contiguous()

@@ -78,7 +78,7 @@ def compose_panel(
     if mask is not None:
         pictures = {label: draw_outline(picture, mask) for label, picture in pictures.items()}
     remarks = {_label(name, predicted): _remark(name, values) for name, values in maps.items()}
-    notes = [f"map resolution {_grid(maps)} cells, interpolated", "one scale for all maps of this image"]
+    notes = [f"map resolution {_grid(maps)} cells, interpolated", "one scale for all maps shown"]
     notes += [f"outline: {mask_source}"] if mask is not None else []
     bar_width = image.shape[1] * len(maps)
     return _laid_out(
