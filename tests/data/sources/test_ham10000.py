@@ -122,6 +122,15 @@ def test_no_metadata_says_what_was_looked_for_and_what_to_do(tmp_path, exists):
             assert word in text
 
 
+def test_metadata_without_any_image_says_what_to_put_beside_it(release):
+    root = release()
+    for part in ("HAM10000_images_part_1", "HAM10000_images_part_2"):
+        shutil.rmtree(root / part)
+    with pytest.raises(DataError, match="no images beside the metadata") as caught:
+        read_ham10000(root)
+    assert "HAM10000_images_part_1" in caught.value.expected and "data fetch" in caught.value.fix
+
+
 def test_a_broken_archive_is_told(release):
     root = release(zipped=True)
     (root / "HAM10000_images_part_1.zip").write_bytes(b"PK not a zip")
@@ -169,6 +178,8 @@ def test_the_real_release(shared, tmp_path):
     assert (table.sex == "").sum() == 57 and (table.localization == "").sum() == 234
     assert (table.dx == "mel").sum() == 1113 and not (table.mask_path == "").any()
     shutil.copy(shared / "ham10000/HAM10000_metadata.csv", tmp_path)
-    with pytest.raises(TableError, match="10015 problems") as caught:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/ISIC_0027419.jpg").write_bytes(b"not looked into")
+    with pytest.raises(TableError, match="10014 problems") as caught:
         read_dataset(tmp_path)
     assert len(str(caught.value).splitlines()) < 30

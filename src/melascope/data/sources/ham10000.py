@@ -80,6 +80,13 @@ def _read_release(root: Path, source: str) -> LesionTable:
     if lacking:
         raise TableError("The metadata is not usable", lacking, where=metadata)
     images = image_files(root)
+    if not images:
+        raise DataError(
+            "There are no images beside the metadata.",
+            where=root,
+            expected="HAM10000_images_part_1 and …_part_2, or images: folders or .zip files",
+            fix=f"put them there, or: melascope data fetch ham10000 --out {root}",
+        )
     masks = mask_files(root)
     table, problems = _table(root, source, metadata.name, columns, images, masks)
     if problems:
