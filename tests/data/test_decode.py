@@ -316,6 +316,15 @@ def test_global_state_of_pillow_and_warnings_stays():
     assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == before
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA"])
+def test_large_images_come_in_strips_without_a_seam(monkeypatch, mode):
+    monkeypatch.setattr(decode, "STRIP_PIXELS", 70)
+    image = Image.fromarray(picture(4, 20, 16)).convert(mode)  # strips of three rows, the last of one
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    assert np.array_equal(decode_image(stream.getvalue(), name="x"), np.asarray(image.convert("RGB")))
+
+
 def test_masks():
     grey = np.array([[0, 127, 128, 255]], dtype=np.uint8)
     assert decode_mask(encoded(grey), name="m").tolist() == [[False, False, True, True]]

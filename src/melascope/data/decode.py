@@ -24,11 +24,12 @@ from PIL import Image
 from melascope.data.headers import Header, HeaderError, read_header
 from melascope.errors import ImageError
 
-MAX_BYTES = 128 * 2**20
+MAX_BYTES = 64 * 2**20
 """Largest file that is looked at."""
 MAX_PIXELS = 50_000_000
 """Largest image that is decoded: a 48-megapixel phone picture passes, a bomb does not."""
 
+STRIP_PIXELS = 2**20
 FORMATS = "a JPEG, PNG, WebP or BMP image (see docs/formats.md)"
 
 
@@ -121,14 +122,25 @@ def _rgb(image: Image.Image, name: str) -> np.ndarray:
     if image.mode in ("I;16", "I;16B", "I"):  # `convert("RGB")` would clip these at 255 instead of scaling
         if "transparency" in image.info:
             raise _refusal("it has transparent pixels", name)
-        return np.repeat((np.asarray(image, dtype=np.uint32) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         raise _refusal(f"its pixels are {image.mode}", name)
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema() != (255, 255):
             raise _refusal("it has transparent pixels, whose colour nobody knows", name)
-    return np.array(image.convert("RGB"))
+    return _in_strips(image)
+
+
+def _in_strips(image: Image.Image) -> np.ndarray:
+    """(height, width, 3) uint8; strip by strip, because Pillow's way to an array holds a large image three times."""
+    rgb = np.empty((image.height, image.width, 3), dtype=np.uint8)
+    rows = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        strip = image if rows >= image.height else image.crop((0, top, image.width, bottom))
+        rgb[top:bottom] = np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
+    return rgb
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
