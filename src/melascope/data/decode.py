@@ -53,12 +53,6 @@ def decode_image(data: bytes, *, name: str) -> np.ndarray:
     return _upright(_rgb(_load(header, name), name), header.orientation)
 
 
-def image_size(data: bytes, *, name: str) -> tuple[int, int]:
-    """(width, height) of the upright image, from the header alone; refuses what `decode_image` refuses there."""
-    header = _header(data, name)
-    return (header.width, header.height) if header.orientation <= 4 else (header.height, header.width)
-
-
 def decode_mask(data: bytes, *, name: str) -> np.ndarray:
     """Turn the bytes of a lesion mask into a boolean array: True is lesion.
 
