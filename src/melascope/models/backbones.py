@@ -49,9 +49,18 @@ def build_network(recipe: ModelRecipe, *, seed: int, download: bool = True) -> n
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # timm's initialisers draw from the global generator; fork_rng gives it back untouched
         network = _pretrained(name, arguments) if pretrained else _create(name, arguments)
+        _calm_head(network)
     if recipe.init and download:
         _load_init(network, Path(recipe.init))
     return network
+
+
+def _calm_head(network: nn.Module) -> None:
+    """Start with nearly equal logits: timm's own first logits of EfficientNet spread by 3, and up to 30 (measured)."""
+    head = network.get_classifier()
+    if isinstance(head, nn.Linear):
+        nn.init.normal_(head.weight, std=0.01)
+        nn.init.zeros_(head.bias)
 
 
 def _create(name: str, arguments: dict) -> nn.Module:

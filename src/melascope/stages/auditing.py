@@ -1,0 +1,91 @@
+"""A trained run → gallery: cases chosen from held-out predictions, explained, noted, and written as pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from melascope.data.sources import read_dataset
+from melascope.evaluation.evaluate import Evaluation
+from melascope.evaluation.operating_point import OperatingPoint
+from melascope.gallery.case import build_cases
+from melascope.gallery.facts import gallery_facts
+from melascope.gallery.render import write_gallery
+from melascope.gallery.selection import select_cases
+from melascope.stages.explaining import BATCH, Explainer, check_same_model
+from melascope.stages.reporting import Reporter
+from melascope.stages.scoring import load_image
+from melascope.tables.lesions import LesionTable
+from melascope.tables.maps import MapStore
+from melascope.tables.predictions import Predictions
+from melascope.tables.results import Figure
+from melascope.tables.runs import RunDirectory
+
+
+def audit_run(
+    run: RunDirectory,
+    reporter: Reporter,
+    *,
+    image_ids: Sequence[str] = (),
+    data: Path | None = None,
+    out: Path | None = None,
+) -> Path:
+    """Write the gallery of a run and return its page.
+
+    Parameters
+    ----------
+    image_ids : exactly these images; empty lets `select_cases` choose
+    data : the data set's folder, where it is no longer the one that the run was trained on
+    out : folder of the gallery; `<run>/gallery` by default
+    """
+    facts = run.read_facts()
+    predictions, point = Predictions.read(run.predictions), OperatingPoint.read(run.operating_point)
+    table = read_dataset(Path(data or facts["data"]), facts["source"])
+    selections = select_cases(predictions, point, image_ids=image_ids)
+    explainer = Explainer(run)
+    chosen = table.subset(table.index_of(np.array([selection.image_id for selection in selections], dtype=object)))
+    maps = _maps_of(explainer, chosen, reporter)
+    rows = {image_id: row for row, image_id in enumerate(predictions.image_id)}
+    check_same_model(maps, predictions.logits[[rows[image_id] for image_id in maps.image_id]], run)
+    maps.write(run.maps / f"gallery-{maps.method}.npz")
+    cases = build_cases(selections, predictions, point, maps, table)
+    page_facts = gallery_facts(
+        predictions, point, maps, table, run=run.name, backbone=explainer.card.backbone, headline=_headline(run)
+    )
+    with reporter.bar("drawing") as advance:
+        drawn = [0]
+
+        def one_more(added: int) -> None:
+            drawn[0] += added
+            advance(drawn[0], len(cases))
+
+        return write_gallery(cases, Path(out or run.gallery), facts=page_facts, progress=one_more)
+
+
+def _maps_of(explainer: Explainer, table: LesionTable, reporter: Reporter) -> MapStore:
+    """Maps of every row; originals are decoded a batch at a time and let go."""
+    stores = []
+    with reporter.bar("explaining") as advance:
+        for start in range(0, len(table), BATCH):
+            rows = np.arange(start, min(start + BATCH, len(table)))
+            stores.append(explainer.maps([load_image(table, row) for row in rows], table.image_id[rows]))
+            advance(int(rows[-1]) + 1, len(table))
+    return MapStore.joined(stores)
+
+
+def _headline(run: RunDirectory) -> list[tuple[str, Figure]]:
+    """Sensitivity and specificity of the target at the frozen point, per image and per lesion, as evaluated."""
+    if not run.evaluation.is_dir():
+        return []
+    evaluation = Evaluation.read(run.evaluation)
+    found = []
+    for unit in ("image", "lesion"):
+        decision = evaluation.whole.decision("operating_point", unit)
+        if decision is not None:
+            found += [
+                (f"{name} for {evaluation.target_name}, per {unit} ({evaluation.split})", decision.figures[name])
+                for name in ("sensitivity", "specificity")
+            ]
+    return found

@@ -1,0 +1,109 @@
+"""A trained run + images → predictions table: somebody else's data set, a folder, or one file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from melascope.data.archive import read_member
+from melascope.data.decode import decode_image
+from melascope.data.pixels import resize_image
+from melascope.data.sources import read_dataset
+from melascope.data.sources.ham10000 import find_metadata
+from melascope.data.sources.image_folder import read_image_folder
+from melascope.errors import DataError
+from melascope.models.classifier import Classifier
+from melascope.stages.reporting import Reporter
+from melascope.tables.lesions import LesionTable
+from melascope.tables.predictions import Predictions, PredictionsOrigin
+from melascope.tables.runs import RunDirectory
+
+FACT_COLUMNS = ("image_id", "lesion_id", "dx", "age", "sex", "localization", "dx_type")
+
+
+def read_images(place: Path) -> LesionTable:
+    """The dataset table of a release, of a folder of loose images, or of one image file."""
+    place = Path(place)
+    if place.is_dir():
+        return read_dataset(place) if find_metadata(place) else read_image_folder(place)
+    if not place.is_file():
+        raise DataError("There is no such file or folder.", where=place, expected="an image, or a folder of images")
+    return _one_image(place)
+
+
+def _one_image(file: Path) -> LesionTable:
+    def column(value: str) -> np.ndarray:
+        return np.array([value], dtype=object)
+
+    zero = np.zeros(1, dtype=np.int64)
+    unknown = {
+        name: column("") for name in ("lesion_id", "dx", "dx_type", "sex", "localization", "mask_path", "sha256")
+    }
+    return LesionTable(
+        root=file.parent,
+        source="image_folder",
+        image_id=column(file.stem),
+        path=column(file.name),
+        age=np.full(1, np.nan),
+        width=zero,
+        height=zero,
+        **unknown,
+    )
+
+
+def with_known_facts(table: LesionTable, run: RunDirectory) -> tuple[LesionTable, np.ndarray]:
+    """Fill what `table` does not know of an image from the run's own predictions, and tell each image's split.
+
+    An image is known by its id alone; so a training image that comes back as a loose file is still flagged as one.
+
+    Returns
+    -------
+    table : with lesion, truth and facts filled in where they were unknown
+    split : (n_images,) object, `""` for an image that the run has never seen
+    """
+    split = np.full(len(table), "", dtype=object)
+    if not run.predictions.is_file():
+        return table, split
+    known = Predictions.read(run.predictions)
+    row_of = {image_id: row for row, image_id in enumerate(known.image_id)}
+    columns = {name: getattr(table, name).copy() for name in FACT_COLUMNS}
+    for index, image_id in enumerate(table.image_id):
+        if (row := row_of.get(image_id)) is None:
+            continue
+        split[index] = known.split[row]
+        for name, column in columns.items():
+            if column[index] == "" or column[index] != column[index]:  # unknown text, or NaN
+                column[index] = getattr(known, name)[row]
+    return replace(table, **columns), split
+
+
+def predict_images(run: RunDirectory, table: LesionTable, reporter: Reporter, *, batch_size: int = 64) -> Predictions:
+    """Score every image of `table` with the run's best checkpoint, a batch in memory at a time."""
+    classifier = Classifier.load(run)
+    card = classifier.card
+    table, split = with_known_facts(table, run)
+    pieces = []
+    with reporter.bar("predicting") as advance:
+        for start in range(0, len(table), batch_size):
+            rows = range(start, min(start + batch_size, len(table)))
+            images = [resize_image(load_image(table, row), card.input_width, card.input_height) for row in rows]
+            pieces.append(classifier.logits(np.stack(images), batch_size=batch_size))
+            advance(rows.stop, len(table))
+    origin = PredictionsOrigin(
+        source=table.source,
+        run=run.name,
+        checkpoint_sha256=card.weights_sha256,
+        split_sha256=card.split_sha256,
+        dataset_fingerprint=table.fingerprint,
+        temperature=card.temperature,
+    )
+    facts = {name: getattr(table, name) for name in FACT_COLUMNS}
+    return Predictions(**facts, split=split, logits=np.concatenate(pieces).astype(np.float64), origin=origin)
+
+
+def load_image(table: LesionTable, row: int) -> np.ndarray:
+    """(height, width, 3) uint8 of one row, through the safe door."""
+    path = table.path[row]
+    return decode_image(read_member(table.root, path), name=str(table.root / path))
