@@ -66,7 +66,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print and exit.")
+    ] = False,
 ) -> None:
     pass
 
@@ -121,7 +123,9 @@ def split(
     data: DataFolder,
     out: Annotated[Path, typer.Option(help="CSV to write: image_id,split.")] = Path("split.csv"),
     given: Annotated[Path | None, typer.Option(help="Check and take over this split instead of drawing one.")] = None,
-    hold_out_lesions: Annotated[Path | None, typer.Option(help="Lesion ids, one a line, kept out of all splits.")] = None,
+    hold_out_lesions: Annotated[
+        Path | None, typer.Option(help="Lesion ids, one a line, kept out of all splits.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 1,
     source: Source = None,
 ) -> None:
@@ -154,11 +158,16 @@ def train(
     source: Source = None,
 ) -> None:
     """Train a recipe: weights, predictions of all splits, the operating point frozen from validation, evaluation."""
+    from melascope.config import read_recipe
+    from melascope.data.split import read_lesion_ids
+
     with _torch_needed():
         from melascope.stages import training
     if resume:
         if recipe or data or split or seed is not None or hold_out_lesions:
-            raise MelascopeError("--resume takes everything from the run directory.", fix=f"melascope train --resume {resume}")
+            raise MelascopeError(
+                "--resume takes everything from the run directory.", fix=f"melascope train --resume {resume}"
+            )
         run = training.open_for_resume(resume)
     elif not (recipe and data and split):
         raise MelascopeError(
@@ -166,7 +175,14 @@ def train(
             fix="melascope train recipes/demo.toml --data data/phantom --split split.csv",
         )
     else:
-        run = training.prepare_run(recipe, data, split, runs=runs, source=source, held_out=hold_out_lesions, seed=seed)
+        run = training.start_run(
+            read_recipe(recipe, seed=seed),
+            data=data,
+            split=split,
+            runs=runs,
+            source=source,
+            held_out_lesions=read_lesion_ids(hold_out_lesions) if hold_out_lesions else (),
+        )
     try:
         training.train_run(run, Reporter(), accelerator=device)
     except KeyboardInterrupt:
@@ -245,7 +261,9 @@ def explain(
 @app.command()
 def gallery(
     run: RunFolder,
-    cases: Annotated[str, typer.Option(help="Image ids, separated by commas; chosen from held-out images if left out.")] = "",
+    cases: Annotated[
+        str, typer.Option(help="Image ids, separated by commas; chosen from held-out images if left out.")
+    ] = "",
     data: Annotated[Path | None, typer.Option(help="The data set's folder, if it has moved.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the gallery.")] = None,
 ) -> None:

@@ -32,5 +32,5 @@ def evaluate_table(
     reporter.say(f"evaluating {split}: {draws} draws of lesions")
     evaluation = evaluate(predictions, point, split=split, draws=draws)
     evaluation.write(out)
-    save_evaluation_plots(evaluation, predictions, point, out)
+    save_evaluation_plots(evaluation, predictions, out)
     return evaluation

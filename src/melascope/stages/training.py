@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -55,18 +56,33 @@ def validation_figures(labels: np.ndarray, logits: np.ndarray) -> dict[str, floa
 
 
 def start_run(
-    recipe: Recipe, *, data: Path, split: Path, runs: Path, source: str | None, held_out_lesions: list[str]
+    recipe: Recipe,
+    *,
+    data: Path,
+    split: Path,
+    runs: Path,
+    source: str | None = None,
+    held_out_lesions: Sequence[str] = (),
 ) -> RunDirectory:
-    """Make `runs/<UTC stamp>__<name>-s<seed>/` with the resolved recipe and everything that a resume needs."""
+    """Make `runs/<UTC stamp>__<name>-s<seed>/` with the resolved recipe and everything that a resume needs.
+
+    Raises
+    ------
+    RunError : a run of the same name began in the same second.
+    OutputError : the folder cannot be written.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
-    run = RunDirectory(make_folder(Path(runs) / f"{stamp}__{recipe.name}-s{recipe.seed}"))
+    run = RunDirectory(Path(runs) / f"{stamp}__{recipe.name}-s{recipe.seed}")
+    if run.root.exists():
+        raise RunError("There is a run of this name already.", where=run.root, fix="try again in a second")
+    make_folder(run.root)
     write_text(run.recipe, recipe_toml(recipe))
     facts = {
         "status": "started",
         "data": str(Path(data).absolute()),
         "source": source,
         "split_file": str(Path(split).absolute()),
-        "held_out_lesions": held_out_lesions,
+        "held_out_lesions": list(held_out_lesions),
         "pixel_store": str((Path(runs) / ".pixels").absolute()),
         **_environment(),
     }
@@ -99,7 +115,7 @@ def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto
         "split_sha256": split.sha256,
     }
     write_json(run.facts, facts)
-    save_training_curves(run.results, run.root)
+    save_training_curves(run.results, run.root, source=dataset.table.source)
     score_run(run, dataset.table, split, store.pixels, reporter)
     evaluate_run(run, reporter)
     write_json(run.facts, facts | {"status": "complete"})

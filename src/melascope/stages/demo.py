@@ -1,0 +1,54 @@
+"""The whole main job in one sitting: the real release where it is at hand, else a phantom drawn for the purpose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from melascope.config import read_recipe
+from melascope.data.sources import read_dataset
+from melascope.data.sources.ham10000 import find_metadata
+from melascope.data.sources.phantom import write_phantom
+from melascope.data.split import make_split
+from melascope.stages.auditing import audit_run
+from melascope.stages.reporting import Reporter
+from melascope.stages.training import start_run, train_run
+from melascope.tables.runs import RunDirectory
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Where the demo's run directory and its gallery's first page lie."""
+
+    run: Path
+    page: Path
+
+
+def run_demo(out: Path, *, data: Path, recipe: Path, reporter: Reporter, images: int = 1200) -> DemoResult:
+    """Data → split → training → predictions → operating point → evaluation → maps → gallery.
+
+    Parameters
+    ----------
+    out : folder for the phantom, the split and the run
+    data : a HAM10000 release, used if its metadata is there
+    images : of the phantom that is drawn otherwise
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    place = data if data.is_dir() and find_metadata(data) else out / "phantom"
+    if place != data:
+        reporter.say(f"no release in {data}: drawing a phantom (synthetic images) instead")
+        with reporter.bar("drawing phantom images") as advance:
+            write_phantom(place, n_images=images, seed=1, progress=advance)
+    _next(reporter, f"melascope data split {place} --out {out / 'split.csv'}")
+    split = make_split(read_dataset(place), seed=1).write(out / "split.csv")
+    _next(reporter, f"melascope train {recipe} --data {place} --split {split} --runs {out / 'runs'}")
+    run: RunDirectory = start_run(read_recipe(recipe), data=place, split=split, runs=out / "runs")
+    train_run(run, reporter)
+    _next(reporter, f"melascope evaluate {run.root}")
+    _next(reporter, f"melascope gallery {run.root}")
+    return DemoResult(run.root, audit_run(run, reporter))
+
+
+def _next(reporter: Reporter, command: str) -> None:
+    """What the demo does now, as the command that does it alone."""
+    reporter.say(f"next: {command}")
