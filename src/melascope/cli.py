@@ -20,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help=f"Which melanomas does a skin-lesion classifier miss, why, and at what price could it miss fewer? {RESEARCH_ONLY}",
+    help=f"Which melanomas does a classifier miss, why, and at what price could it miss fewer? {RESEARCH_ONLY}",
 )
 data_app = typer.Typer(no_args_is_help=True, help="Get, make, check and split a data set.")
 app.add_typer(data_app, name="data")
@@ -135,10 +135,7 @@ def split(
 
     table = read_dataset(data, source)
     held_out = read_lesion_ids(hold_out_lesions) if hold_out_lesions else []
-    if given:
-        result = read_split(given, table, held_out)
-    else:
-        result = make_split(table, seed=seed, held_out_lesions=held_out)
+    result = read_split(given, table, held_out) if given else make_split(table, seed=seed, held_out_lesions=held_out)
     print(result.write(out))
     for name, counts in result.how["counts"].items():
         print(f"{name:>8}: {sum(counts.values()):6d} images  " + "  ".join(f"{dx} {n}" for dx, n in counts.items()))
