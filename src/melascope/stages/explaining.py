@@ -149,7 +149,7 @@ def panel(one: Explained) -> np.ndarray:
     if len(columns) == 1:  # melanoma is predicted: show what speaks for the runner-up
         columns[int(np.argsort(one.probabilities)[-2])] = None
     maps = {CLASSES[column]: one.maps[column] for column in columns}
-    return compose_panel(one.image, maps, predicted=CLASSES[one.predicted], mask=one.mask)
+    return compose_panel(one.image, maps, predicted=CLASSES[one.predicted], scale=shared_scale(one.maps), mask=one.mask)
 
 
 def explain_one(
