@@ -18,7 +18,7 @@ from melascope.models.classifier import Classifier
 from melascope.stages.reporting import Reporter
 from melascope.tables.lesions import LesionTable
 from melascope.tables.predictions import Predictions, PredictionsOrigin
-from melascope.tables.runs import RunDirectory
+from melascope.tables.runs import CheckpointCard, RunDirectory
 
 FACT_COLUMNS = ("image_id", "lesion_id", "dx", "age", "sex", "localization", "dx_type")
 
@@ -91,7 +91,14 @@ def predict_images(run: RunDirectory, table: LesionTable, reporter: Reporter, *,
             images = [resize_image(load_image(table, row), card.input_width, card.input_height) for row in rows]
             pieces.append(classifier.logits(np.stack(images), batch_size=batch_size))
             advance(rows.stop, len(table))
-    origin = PredictionsOrigin(
+    origin = origin_of(run, card, table)
+    facts = {name: getattr(table, name) for name in FACT_COLUMNS}
+    return Predictions(**facts, split=split, logits=np.concatenate(pieces).astype(np.float64), origin=origin)
+
+
+def origin_of(run: RunDirectory, card: CheckpointCard, table: LesionTable) -> PredictionsOrigin:
+    """What rides in a predictions table: which run, weights, split and images it comes from."""
+    return PredictionsOrigin(
         source=table.source,
         run=run.name,
         checkpoint_sha256=card.weights_sha256,
@@ -99,8 +106,6 @@ def predict_images(run: RunDirectory, table: LesionTable, reporter: Reporter, *,
         dataset_fingerprint=table.fingerprint,
         temperature=card.temperature,
     )
-    facts = {name: getattr(table, name) for name in FACT_COLUMNS}
-    return Predictions(**facts, split=split, logits=np.concatenate(pieces).astype(np.float64), origin=origin)
 
 
 def load_image(table: LesionTable, row: int) -> np.ndarray:

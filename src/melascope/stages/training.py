@@ -28,8 +28,9 @@ from melascope.report.plots import save_training_curves
 from melascope.stages.data import Dataset
 from melascope.stages.evaluating import evaluate_run
 from melascope.stages.reporting import Reporter
+from melascope.stages.scoring import FACT_COLUMNS, origin_of
 from melascope.tables.lesions import LesionTable
-from melascope.tables.predictions import Predictions, PredictionsOrigin, probabilities_from_logits
+from melascope.tables.predictions import Predictions, probabilities_from_logits
 from melascope.tables.runs import RunDirectory
 
 PACKAGES = ("torch", "timm", "lightning", "numpy", "pillow", "pyarrow")
@@ -130,23 +131,11 @@ def score_run(
     classifier = Classifier.load(run)
     with reporter.bar("predicting") as advance:
         logits = classifier.logits(pixels, progress=advance)
-    card = classifier.card
-    origin = PredictionsOrigin(
-        source=table.source,
-        run=run.name,
-        checkpoint_sha256=card.weights_sha256,
-        split_sha256=split.sha256,
-        dataset_fingerprint=table.fingerprint,
-        temperature=card.temperature,
-    )
     predictions = Predictions(
-        **{
-            name: getattr(table, name)
-            for name in ("image_id", "lesion_id", "dx", "age", "sex", "localization", "dx_type")
-        },
+        **{name: getattr(table, name) for name in FACT_COLUMNS},
         split=split.of(table),
         logits=logits.astype(np.float64),
-        origin=origin,
+        origin=origin_of(run, classifier.card, table),
     )
     predictions.write(run.predictions)
     recipe = read_recipe(run.recipe)

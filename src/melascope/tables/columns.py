@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from melascope.classes import CLASSES
 from melascope.errors import DataError, Problem
 
 UNKNOWN_WORDS = frozenset({"", "unknown", "nan", "na", "n/a", "none", "null"})
@@ -88,6 +89,17 @@ def number_array(values: np.ndarray, column: str, file: str, problems: list[Prob
             problems.append(Problem(f"{value!r} is not a number", file, index + first_row, column))
             numbers[index] = np.nan
     return numbers
+
+
+def class_columns(dx: np.ndarray) -> np.ndarray:
+    """(n,) int64: place of each `dx` in `CLASSES`, -1 where the truth is unknown."""
+    place = {name: index for index, name in enumerate(CLASSES)}
+    return np.array([place.get(name, -1) for name in dx], dtype=np.int64)
+
+
+def lesion_or_image(lesion_id: np.ndarray, image_id: np.ndarray) -> np.ndarray:
+    """(n,) object: `lesion_id`, or the image's own id where no lesion is known."""
+    return np.where(lesion_id == "", image_id, lesion_id)
 
 
 def nullable(array: np.ndarray) -> pa.Array:

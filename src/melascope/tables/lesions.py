@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from melascope.classes import CLASSES
 from melascope.errors import DataError
 from melascope.files import atomic_path, canonical_json, sha256_bytes
-from melascope.tables.columns import write_table
+from melascope.tables.columns import class_columns, lesion_or_image, write_table
 
 
 @dataclass(frozen=True)
@@ -48,13 +47,12 @@ class LesionTable:
     @property
     def labels(self) -> np.ndarray:
         """(n_images,) int64: column of `dx` in `CLASSES`, -1 where the truth is unknown."""
-        column = {name: index for index, name in enumerate(CLASSES)}
-        return np.array([column.get(dx, -1) for dx in self.dx], dtype=np.int64)
+        return class_columns(self.dx)
 
     @property
     def lesion_key(self) -> np.ndarray:
         """(n_images,) object: `lesion_id`, or the image's own id where no lesion is known."""
-        return np.where(self.lesion_id == "", self.image_id, self.lesion_id)
+        return lesion_or_image(self.lesion_id, self.image_id)
 
     def subset(self, keep: np.ndarray) -> LesionTable:
         """The rows that `keep` (boolean mask or indices) selects."""

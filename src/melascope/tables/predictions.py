@@ -14,7 +14,15 @@ import pyarrow.parquet as pq
 from melascope.classes import CLASSES
 from melascope.errors import Problem, TableError
 from melascope.files import atomic_path
-from melascope.tables.columns import blank_unknown, number_array, read_csv_text, text_array, write_table
+from melascope.tables.columns import (
+    blank_unknown,
+    class_columns,
+    lesion_or_image,
+    number_array,
+    read_csv_text,
+    text_array,
+    write_table,
+)
 
 SCHEMA_VERSION = 1
 TEXT_COLUMNS = ("image_id", "lesion_id", "split", "dx", "sex", "localization", "dx_type")
@@ -92,13 +100,12 @@ class Predictions:
     @property
     def labels(self) -> np.ndarray:
         """(n_images,) int64: column of the truth in `CLASSES`, -1 where unknown."""
-        column = {name: index for index, name in enumerate(CLASSES)}
-        return np.array([column.get(dx, -1) for dx in self.dx], dtype=np.int64)
+        return class_columns(self.dx)
 
     @property
     def lesion_key(self) -> np.ndarray:
         """(n_images,) object: `lesion_id`, or the image's own id where no lesion is known."""
-        return np.where(self.lesion_id == "", self.image_id, self.lesion_id)
+        return lesion_or_image(self.lesion_id, self.image_id)
 
     def subset(self, keep: np.ndarray) -> Predictions:
         """The rows that `keep` (boolean mask or indices) selects."""
