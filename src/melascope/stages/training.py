@@ -18,7 +18,7 @@ from melascope import __version__
 from melascope.classes import CLASSES, MEL
 from melascope.config import Recipe, read_recipe, recipe_toml
 from melascope.data.split import Split, read_split
-from melascope.errors import RecipeError, RunError
+from melascope.errors import RecipeError, RunError, SplitError
 from melascope.evaluation.metrics import METRICS, Sample, Tally
 from melascope.evaluation.operating_point import choose_operating_point
 from melascope.files import make_folder, write_json, write_manifest, write_text
@@ -162,6 +162,11 @@ def _training_data(table: LesionTable, split: Split, pixels: np.ndarray) -> Trai
 def _check_selectable(recipe: Recipe, data: TrainingData) -> None:
     """Refuse before training, not after its first epoch, a choice that validation cannot make."""
     labels = data.labels[data.val]
+    if not (labels == MEL).any() or (labels == MEL).all():
+        raise SplitError(
+            "Validation has no melanoma, or nothing else: no operating point could be frozen from it.",
+            fix="make another split: melascope data split",
+        )
     known = validation_figures(labels, np.zeros((len(labels), len(CLASSES))))
     if recipe.train.select_by not in known:
         raise RecipeError(
