@@ -64,7 +64,7 @@ def predict_logits(
     pieces = []
     try:
         for start in range(0, len(pixels), batch_size):
-            batch = torch.from_numpy(np.ascontiguousarray(pixels[start : start + batch_size])).to(device)
+            batch = torch.from_numpy(np.array(pixels[start : start + batch_size])).to(device)
             pieces.append(network(normalise(batch, mean, std)).float().cpu().numpy())
             if progress:
                 progress(min(start + batch_size, len(pixels)), len(pixels))
