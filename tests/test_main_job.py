@@ -1,0 +1,249 @@
+"""Does the main job work from end to end on a small phantom, survive interruption, and refuse what is broken?"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from melascope.classes import CLASSES, SPLITS
+from melascope.cli import app
+from melascope.config import Recipe, read_recipe, validated
+from melascope.data.sources.phantom import write_phantom
+from melascope.errors import CheckpointError, MelascopeError, RecipeError, RunError
+from melascope.evaluation.operating_point import OperatingPoint
+from melascope.models.classifier import Classifier
+from melascope.models.losses import LOSSES, build_loss, class_weights
+from melascope.tables.maps import MapStore
+from melascope.tables.predictions import Predictions
+from melascope.tables.runs import RunDirectory
+
+ROOT = Path(__file__).parents[1]
+RECIPE = """
+name = "tiny"
+[model]
+backbone = "resnet10t"
+[input]
+width = 64
+height = 48
+[train]
+epochs = 2
+batch_size = 16
+learning_rate = 2e-3
+"""
+
+
+def melascope(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A phantom of 120 images, its split, and a recipe."""
+    folder = tmp_path_factory.mktemp("job")
+    write_phantom(folder / "phantom", n_images=120, seed=3, workers=1)
+    (folder / "tiny.toml").write_text(RECIPE)
+    done = melascope("data", "split", folder / "phantom", "--out", folder / "split.csv", "--seed", 2)
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def train(place: Path, runs: str) -> RunDirectory:
+    done = melascope(
+        "train",
+        place / "tiny.toml",
+        "--data",
+        place / "phantom",
+        "--split",
+        place / "split.csv",
+        "--runs",
+        place / runs,
+    )
+    assert done.exit_code == 0, (done.output, done.exception)
+    (root,) = [path for path in (place / runs).iterdir() if path.name != ".pixels"]
+    return RunDirectory.open(root)
+
+
+@pytest.fixture(scope="module")
+def run(place) -> RunDirectory:
+    return train(place, "runs")
+
+
+def test_a_run_directory_holds_what_the_design_names(run):
+    assert run.name.endswith("__tiny-s1")
+    for name in ("recipe.toml", "split.csv", "results.csv", "predictions.parquet", "operating_point.json"):
+        assert (run.root / name).is_file(), name
+    assert (run.evaluation / "evaluation.json").is_file()
+    assert run.read_facts()["status"] == "complete"
+    listed = json.loads((run.root / "manifest.json").read_text())["files"]
+    assert "checkpoints/best.json" in listed
+    assert "predictions.parquet" in listed
+    assert len(run.results.read_text().splitlines()) == 3
+    assert Recipe.model_validate(read_recipe(run.recipe).model_dump()).name == "tiny"
+
+
+def test_predictions_are_the_best_checkpoints_and_the_threshold_is_from_validation(run):
+    predictions, point = Predictions.read(run.predictions), OperatingPoint.read(run.operating_point)
+    assert set(predictions.split) <= set(SPLITS)
+    assert predictions.origin.source == "phantom"
+    card, _ = run.checkpoint()
+    assert predictions.origin.checkpoint_sha256 == card.weights_sha256
+    validation = predictions.of_split("val")
+    called = point.is_positive(validation.probabilities)[validation.dx == "mel"]
+    assert called.mean() >= 0.90
+    assert point.threshold in point.score(validation.probabilities)
+
+
+def test_weights_are_read_back_as_they_were(run):
+    store = np.load(next((run.root.parent / ".pixels").glob("*.npy")), mmap_mode="r")
+    predictions = Predictions.read(run.predictions)
+    logits = Classifier.load(run).logits(store[:20])
+    np.testing.assert_allclose(logits, predictions.logits[:20], atol=1e-4)
+
+
+def interrupted(place: Path, name: str, stop: signal.Signals) -> subprocess.CompletedProcess:
+    """Start a training in a process of its own that saves after each step, and stop it in its second epoch."""
+    driver = place / f"{name}.py"
+    driver.write_text(
+        "import os, sys, melascope.models.train as t\n"
+        "t.SAVE_EVERY_SECONDS = 0.0\n"
+        "from melascope.stages.reporting import TrainingBars\n"
+        "real = TrainingBars.step\n"
+        "def step(self, epoch, step, n_steps, loss):\n"
+        "    real(self, epoch, step, n_steps, loss)\n"
+        f"    if (epoch, step) == (1, 3): os.kill(os.getpid(), {int(stop)})\n"
+        "TrainingBars.step = step\n"
+        "from melascope.cli import main\n"
+        "main()\n"
+    )
+    command = [sys.executable, driver, "train", place / "tiny.toml", "--data", place / "phantom"]
+    command += ["--split", place / "split.csv", "--runs", place / name]
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=ROOT, timeout=200)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill-9"])
+def test_a_stopped_training_ends_like_an_undisturbed_one(place, run, stop):
+    name = f"stopped-{int(stop)}"
+    ended = interrupted(place, name, stop)
+    (root,) = [path for path in (place / name).iterdir() if path.name != ".pixels"]
+    if stop == signal.SIGINT:
+        assert ended.returncode == 130
+        assert f"melascope train --resume {root}" in ended.stderr
+    else:
+        assert ended.returncode == -signal.SIGKILL
+    card = json.loads((root / "checkpoints" / "last.json").read_text())
+    assert card["epoch"] == 1
+    assert card["step_in_epoch"] in (2, 3)
+    done = melascope("train", "--resume", root)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert (root / "results.csv").read_bytes() == run.results.read_bytes()
+    for which in ("best", "last"):
+        assert RunDirectory(root).checkpoint(which)[0].weights_sha256 == run.checkpoint(which)[0].weights_sha256
+
+
+def test_gallery_predict_explain_and_the_seeds_command(place, run, tmp_path):
+    done = melascope("gallery", run.root)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "phantom" in (run.gallery / "FIGURES.md").read_text()
+    predictions = Predictions.read(run.predictions)
+    training = predictions.image_id[predictions.split == "train"][0]
+    image = next((place / "phantom").glob(f"HAM10000_images_part_*/{training}.jpg"))
+
+    done = melascope("predict", run.root, image, "--out", tmp_path / "one.csv")
+    assert done.exit_code == 0, (done.output, done.exception)
+    again = Predictions.read(tmp_path / "one.csv")
+    row = np.flatnonzero(predictions.image_id == training)[0]
+    np.testing.assert_allclose(again.logits[0], predictions.logits[row], atol=1e-3)
+    assert again.split[0] == "train"
+
+    done = melascope("explain", run.root, image, "--out", tmp_path / "maps")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "TRAINING IMAGE" in done.output
+    assert MapStore.read(tmp_path / "maps" / "maps.npz").maps.shape[:2] == (1, len(CLASSES))
+
+    command = [sys.executable, "scripts/gradcam_image.py", "--run-dir", run.root, "--image", image]
+    command += ["--out", tmp_path / "o.png", "--class", "mel"]
+    ended = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    assert Image.open(tmp_path / "o.png").size == (600, 450)
+    assert "Top-3:" in ended.stdout
+    assert "frozen threshold" in ended.stdout
+
+
+def test_another_projects_table_is_judged(run, tmp_path):
+    Predictions.read(run.predictions).write(tmp_path / "theirs.csv")
+    done = melascope("evaluate", tmp_path / "theirs.csv", "--out", tmp_path / "out")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert (tmp_path / "out" / "evaluation.json").is_file()
+
+
+def test_a_run_without_checkpoint_or_with_foreign_classes_is_refused(run, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(run.root, broken)
+    card = broken / "checkpoints" / "best.json"
+    content = json.loads(card.read_text())
+    card.write_text(json.dumps(content | {"class_order": list(reversed(CLASSES))}))
+    with pytest.raises(CheckpointError, match="class order"):
+        RunDirectory.open(broken).checkpoint()
+    card.write_text(json.dumps(content | {"weights": "../../other.safetensors"}))
+    with pytest.raises(CheckpointError, match="outside"):
+        RunDirectory.open(broken).checkpoint()
+    card.write_text(json.dumps(content))
+    weights = card.parent / content["weights"]
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(CheckpointError, match="damaged"):
+        RunDirectory.open(broken).checkpoint()
+    card.unlink()
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        RunDirectory.open(broken).checkpoint()
+    with pytest.raises(RunError):
+        RunDirectory.open(tmp_path)
+
+
+def test_an_output_folder_that_cannot_be_written_is_told(run, place, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = melascope("explain", run.root, place / "phantom", "--out", tmp_path / "file" / "below")
+    assert isinstance(done.exception, MelascopeError)
+    assert "cannot be written" in str(done.exception)
+
+
+def test_an_unknown_recipe_key_names_the_nearest():
+    with pytest.raises(RecipeError, match="did you mean learning_rate"):
+        validated(Recipe, {"name": "x", "train": {"learnin_rate": 1}}, where="x")
+
+
+def test_class_weights_are_scikit_learns():
+    utils = pytest.importorskip("sklearn.utils")
+    counts = np.array([3, 5, 8, 2, 7, 40, 1])
+    labels = np.repeat(np.arange(7), counts)
+    expected = utils.compute_class_weight("balanced", classes=np.arange(7), y=labels)
+    np.testing.assert_allclose(class_weights(counts), expected)
+    assert class_weights(counts, 3.0)[4] == pytest.approx(3 * expected[4])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_falls_when_the_logits_are_right(name):
+    torch = pytest.importorskip("torch")
+    recipe = validated(Recipe, {"name": "x", "loss": {"name": name}}, where="x")
+    loss = build_loss(recipe.loss, np.full(7, 10))
+    labels = torch.arange(7)
+    assert loss(5 * torch.eye(7), labels) < loss(torch.zeros(7, 7), labels)
+
+
+def test_reading_and_judging_load_no_torch():
+    code = (
+        "import sys, melascope.evaluation.evaluate, melascope.gallery.render, melascope.report.plots, "
+        "melascope.tables.predictions, melascope.data.sources, melascope.stages.evaluating\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=100).returncode == 0
