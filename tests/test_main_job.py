@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -20,8 +21,12 @@ from melascope.config import Recipe, read_recipe, validated
 from melascope.data.sources.phantom import write_phantom
 from melascope.errors import CheckpointError, MelascopeError, RecipeError, RunError
 from melascope.evaluation.operating_point import OperatingPoint
+from melascope.models.augment import augment, normalise
+from melascope.models.backbones import BACKBONES, build_network
 from melascope.models.classifier import Classifier
 from melascope.models.losses import LOSSES, build_loss, class_weights
+from melascope.models.order import batches, epoch_order, keyed_generator
+from melascope.models.train import learning_rate
 from melascope.tables.maps import MapStore
 from melascope.tables.predictions import Predictions
 from melascope.tables.runs import RunDirectory
@@ -233,11 +238,66 @@ def test_class_weights_are_scikit_learns():
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_falls_when_the_logits_are_right(name):
-    torch = pytest.importorskip("torch")
     recipe = validated(Recipe, {"name": "x", "loss": {"name": name}}, where="x")
     loss = build_loss(recipe.loss, np.full(7, 10))
     labels = torch.arange(7)
     assert loss(5 * torch.eye(7), labels) < loss(torch.zeros(7, 7), labels)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_gives_seven_logits_and_the_same_weights_by_seed(name):
+    recipe = validated(Recipe, {"name": "x", "model": {"backbone": name}}, where="x")
+    before = torch.get_rng_state()
+    first, again = (build_network(recipe.model, seed=5).eval() for _ in range(2))
+    assert torch.equal(before, torch.get_rng_state())
+    batch = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert first(batch).shape == (1, len(CLASSES))
+        assert torch.equal(first(batch), again(batch))
+
+
+def test_imagenet_weights_that_cannot_be_had_tell_the_way_on(monkeypatch):
+    def offline(*_, **__):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("timm.create_model", offline)
+    recipe = validated(Recipe, {"name": "x", "model": {"pretrained": True}}, where="x")
+    with pytest.raises(RecipeError, match="pretrained = false"):
+        build_network(recipe.model, seed=0)
+
+
+def test_an_unknown_backbone_is_refused():
+    recipe = validated(Recipe, {"name": "x", "model": {"backbone": "efficientnet_b99"}}, where="x")
+    with pytest.raises(RecipeError, match="unknown"):
+        build_network(recipe.model, seed=0)
+
+
+def test_augmentation_without_strength_changes_nothing_and_follows_its_key():
+    pixels = torch.randint(0, 256, (4, 48, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.2, 0.2)
+    still = {"flip": False, "rotate_degrees": 0, "scale": 0, "brightness": 0, "contrast": 0, "saturation": 0}
+    calm = validated(Recipe, {"name": "x", "augment": still}, where="x").augment
+    same = augment(pixels, calm, mean, std, keyed_generator("a", 1))
+    torch.testing.assert_close(same, normalise(pixels, mean, std), atol=1e-4, rtol=0)
+    lively = validated(Recipe, {"name": "x"}, where="x").augment
+    once, twice, other = (augment(pixels, lively, mean, std, keyed_generator("a", key)) for key in (1, 1, 2))
+    assert torch.equal(once, twice)
+    assert not torch.equal(once, other)
+
+
+def test_the_order_is_a_permutation_or_evens_the_classes_and_no_batch_has_one_image():
+    labels = np.repeat(np.arange(7), (200, 10, 10, 10, 10, 10, 15))
+    assert sorted(epoch_order(labels, sampler="shuffle", seed=1, epoch=0)) == list(range(len(labels)))
+    drawn = labels[np.concatenate([epoch_order(labels, sampler="balanced", seed=1, epoch=e) for e in range(40)])]
+    np.testing.assert_allclose(np.bincount(drawn) / len(drawn), 1 / 7, atol=0.02)
+    assert [len(piece) for piece in batches(np.arange(33), 16)] == [16, 17]
+
+
+def test_the_learning_rate_warms_up_and_ends_at_zero():
+    train = {"epochs": 4, "learning_rate": 1.0, "schedule": "cosine", "warmup_epochs": 1}
+    recipe = validated(Recipe, {"name": "x", "train": train}, where="x")
+    rates = [learning_rate(recipe, step, 10) for step in (0, 4, 9, 10, 25, 40)]
+    np.testing.assert_allclose(rates, [0.1, 0.5, 1.0, 1.0, 0.5, 0.0], atol=1e-12)
 
 
 def test_reading_and_judging_load_no_torch():
