@@ -183,6 +183,24 @@ def test_gallery_predict_explain_and_the_seeds_command(place, run, tmp_path):
     assert "frozen threshold" in ended.stdout
 
 
+def test_loose_images_with_labels_under_other_names_are_predicted_and_judged(place, run, tmp_path):
+    images = sorted((place / "phantom").glob("HAM10000_images_part_*/*.jpg"))[:6]
+    (tmp_path / "loose").mkdir()
+    for image in images:
+        shutil.copy(image, tmp_path / "loose" / f"new_{image.name}")
+    rows = [f"new_{image.name},{'mel' if index % 2 else 'nv'}" for index, image in enumerate(images)]
+    (tmp_path / "truth.csv").write_text("\n".join(["file,answer", *rows]) + "\n")
+    flags = ("--labels", tmp_path / "truth.csv", "--image-column", "file", "--label-column", "answer")
+    done = melascope("predict", run.root, tmp_path / "loose", "--out", tmp_path / "p.parquet", *flags)
+    assert done.exit_code == 0, (done.output, done.exception)
+    predictions = Predictions.read(tmp_path / "p.parquet")
+    assert list(predictions.dx) == ["nv", "mel"] * 3
+    assert set(predictions.split) == {""}
+    point = run.operating_point
+    done = melascope("evaluate", tmp_path / "p.parquet", "--operating-point", point, "--out", tmp_path / "out")
+    assert done.exit_code == 0, (done.output, done.exception)
+
+
 def test_another_projects_table_is_judged(run, tmp_path):
     Predictions.read(run.predictions).write(tmp_path / "theirs.csv")
     done = melascope("evaluate", tmp_path / "theirs.csv", "--out", tmp_path / "out")

@@ -203,13 +203,19 @@ def predict(
     run: RunFolder,
     images: Annotated[Path, typer.Argument(help="An image, a folder of images, or a data set.")],
     out: Annotated[Path, typer.Option(help="Predictions table: .parquet or .csv.")] = Path("predictions.parquet"),
+    labels: Annotated[Path | None, typer.Option(help="CSV with the truth of loose images.")] = None,
+    image_column: Annotated[str, typer.Option(help="Its column of ids or file names.")] = "image_id",
+    label_column: Annotated[str, typer.Option(help="Its column of classes.")] = "dx",
+    lesion_column: Annotated[str, typer.Option(help="Its column of lesions.")] = "lesion_id",
 ) -> None:
-    """Write the predictions table of any images."""
+    """Write the predictions table of any images, with their truth where a CSV tells it."""
     with _torch_needed():
         from melascope.stages.scoring import predict_images, read_images
     from melascope.tables.runs import RunDirectory
 
-    predictions = predict_images(RunDirectory.open(run), read_images(images), Reporter())
+    columns = {"image_column": image_column, "label_column": label_column, "lesion_column": lesion_column}
+    table = read_images(images, labels, **columns) if labels else read_images(images)
+    predictions = predict_images(RunDirectory.open(run), table, Reporter())
     print(predictions.write(out))
     _next(f"melascope evaluate {out} --operating-point {run}/operating_point.json")
 
