@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,8 @@ from melascope.classes import CLASSES, SPLITS
 from melascope.cli import app
 from melascope.config import Recipe, read_recipe, validated
 from melascope.data.sources.phantom import write_phantom
-from melascope.errors import CheckpointError, MelascopeError, RecipeError, RunError
-from melascope.evaluation.operating_point import OperatingPoint
+from melascope.errors import CheckpointError, MelascopeError, OperatingPointError, RecipeError, RunError
+from melascope.evaluation.operating_point import OperatingPoint, choose_operating_point
 from melascope.models.augment import augment, normalise
 from melascope.models.backbones import BACKBONES, build_network
 from melascope.models.classifier import Classifier
@@ -48,6 +50,15 @@ learning_rate = 2e-3
 
 def melascope(*arguments: object):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Training is exact for one number of threads; other tests may have left another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +116,63 @@ def test_predictions_are_the_best_checkpoints_and_the_threshold_is_from_validati
     called = point.is_positive(validation.probabilities)[validation.dx == "mel"]
     assert called.mean() >= 0.90
     assert point.threshold in point.score(validation.probabilities)
+    shuffled = replace(predictions, logits=np.where(validation_rows(predictions), predictions.logits, 0.0))
+    assert choose_operating_point(shuffled.of_split("val")).threshold == point.threshold
+    with pytest.raises(OperatingPointError):
+        choose_operating_point(predictions)
+
+
+def validation_rows(predictions: Predictions) -> np.ndarray:
+    return (predictions.split == "val")[:, None]
+
+
+def at_the_door(*arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", "from melascope.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+
+
+def test_the_door_turns_errors_into_a_message_and_code_1(run, tmp_path):
+    for arguments in (
+        ("gallery", tmp_path / "no-run"),
+        ("gallery", run.root, "--cases", "PHANTOM_9999999"),
+        ("predict", run.root, tmp_path / "no-image.jpg"),
+        ("train", "recipes/demo.toml", "--data", tmp_path, "--split", tmp_path / "split.csv", "--runs", tmp_path / "r"),
+    ):
+        ended = at_the_door(*arguments)
+        assert ended.returncode == 1, arguments
+        assert ended.stderr.rstrip().splitlines()[0] != ""
+        assert "error:" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("flags", [("--class", "melanoma"), ("--image", "no-such-image.jpg")])
+def test_the_seeds_command_refuses_with_a_message(place, run, tmp_path, flags):
+    image = next((place / "phantom").glob("HAM10000_images_part_*/*.jpg"))
+    command = [sys.executable, "scripts/gradcam_image.py", "--run-dir", run.root, "--image", image]
+    command += ["--out", tmp_path / "o.png", *flags]
+    ended = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error:")
+    assert not (tmp_path / "o.png").exists()
+
+
+def test_the_gallery_shows_exactly_the_cases_asked_for(run, tmp_path):
+    ids = [str(image_id) for image_id in Predictions.read(run.predictions).image_id[[3, 40]]]
+    done = melascope("gallery", run.root, "--cases", ",".join(ids), "--out", tmp_path / "two")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert sorted({path.name[:15] for path in (tmp_path / "two" / "images").iterdir()}) == sorted(ids)
+
+
+def test_held_out_lesions_stay_out_of_every_other_side(place, tmp_path):
+    metadata = (place / "phantom" / "HAM10000_metadata.csv").read_text().splitlines()
+    lesion = metadata[1].split(",")[0]
+    (tmp_path / "lesions.txt").write_text(f"# set aside\n{lesion}\n")
+    out = tmp_path / "split.csv"
+    flags = ("--given", place / "split.csv", "--hold-out-lesions", tmp_path / "lesions.txt")
+    done = melascope("data", "split", place / "phantom", "--out", out, *flags)
+    assert done.exit_code == 0, (done.output, done.exception)
+    held_out = {line.split(",")[0] for line in out.read_text().splitlines() if line.endswith(",held_out")}
+    assert held_out == {line.split(",")[1] for line in metadata[1:] if line.startswith(f"{lesion},")}
 
 
 def test_weights_are_read_back_as_they_were(run):
@@ -131,7 +199,10 @@ def interrupted(place: Path, name: str, stop: signal.Signals) -> subprocess.Comp
     )
     command = [sys.executable, driver, "train", place / "tiny.toml", "--data", place / "phantom"]
     command += ["--split", place / "split.csv", "--runs", place / name]
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=ROOT, timeout=200)
+    one = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, cwd=ROOT, timeout=200, env=one
+    )
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill-9"])

@@ -204,9 +204,11 @@ def predict(
     images: Annotated[Path, typer.Argument(help="An image, a folder of images, or a data set.")],
     out: Annotated[Path, typer.Option(help="Predictions table: .parquet or .csv.")] = Path("predictions.parquet"),
     labels: Annotated[Path | None, typer.Option(help="CSV with the truth of loose images.")] = None,
-    image_column: Annotated[str, typer.Option(help="Its column of ids or file names.")] = "image_id",
-    label_column: Annotated[str, typer.Option(help="Its column of classes.")] = "dx",
-    lesion_column: Annotated[str, typer.Option(help="Its column of lesions.")] = "lesion_id",
+    image_column: Annotated[
+        str | None, typer.Option(help="Its column of ids or file names; image_id by default.")
+    ] = None,
+    label_column: Annotated[str | None, typer.Option(help="Its column of classes; dx by default.")] = None,
+    lesion_column: Annotated[str | None, typer.Option(help="Its column of lesions; lesion_id by default.")] = None,
 ) -> None:
     """Write the predictions table of any images, with their truth where a CSV tells it."""
     with _torch_needed():
@@ -214,7 +216,7 @@ def predict(
     from melascope.tables.runs import RunDirectory
 
     columns = {"image_column": image_column, "label_column": label_column, "lesion_column": lesion_column}
-    table = read_images(images, labels, **columns) if labels else read_images(images)
+    table = read_images(images, labels, **{name: column for name, column in columns.items() if column})
     predictions = predict_images(RunDirectory.open(run), table, Reporter())
     print(predictions.write(out))
     _next(f"melascope evaluate {out} --operating-point {run}/operating_point.json")

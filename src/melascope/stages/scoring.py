@@ -31,12 +31,14 @@ def read_images(place: Path, labels: Path | None = None, **columns: str) -> Lesi
     labels, columns : truth of loose images and the names of its columns, as `read_image_folder` takes them
     """
     place = Path(place)
-    if place.is_dir() and labels is not None:
+    if place.is_dir() and (labels is not None or columns):
         return read_image_folder(place, labels=labels, **columns)
     if place.is_dir():
         return read_dataset(place) if find_metadata(place) else read_image_folder(place)
-    if labels is not None:
-        raise DataError("Labels belong to a folder of loose images.", where=place, expected="a folder")
+    if labels is not None or columns:
+        raise DataError(
+            "Labels and their columns belong to a folder of loose images.", where=place, expected="a folder"
+        )
     if not place.is_file():
         raise DataError("There is no such file or folder.", where=place, expected="an image, or a folder of images")
     return _one_image(place)
