@@ -251,6 +251,7 @@ def test_gallery_predict_explain_and_the_seeds_command(place, run, tmp_path):
     assert ended.returncode == 0, ended.stderr
     assert Image.open(tmp_path / "o.png").size == (600, 450)
     assert "Top-3:" in ended.stdout
+    assert "P(mel)=" in ended.stdout
     assert "frozen threshold" in ended.stdout
 
 

@@ -234,14 +234,16 @@ def evaluate(
     from melascope.stages.evaluating import evaluate_table
     from melascope.tables.runs import RunDirectory
 
-    if table.is_dir():
-        run = RunDirectory.open(table)
+    run = RunDirectory.open(table) if table.is_dir() else None
+    if run:
         table, operating_point = run.predictions, operating_point or run.operating_point
         out = out or (run.evaluation if split == "test" else run.root / f"evaluation-{split}")
     out = out or table.with_name(f"{table.stem}-evaluation")
     evaluation = evaluate_table(table, operating_point, out, Reporter(), split=split)
     print_evaluation(evaluation, Console())
     print(f"figures and plots: {out}")
+    if run:
+        _next(f"melascope gallery {run.root}")
 
 
 @app.command()

@@ -10,6 +10,7 @@ from melascope.data.sources import read_dataset
 from melascope.data.sources.ham10000 import find_metadata
 from melascope.data.sources.phantom import write_phantom
 from melascope.data.split import make_split
+from melascope.files import make_folder
 from melascope.stages.auditing import audit_run
 from melascope.stages.reporting import Reporter
 from melascope.stages.training import start_run, train_run
@@ -33,7 +34,7 @@ def run_demo(out: Path, *, data: Path, recipe: Path, reporter: Reporter, images:
     data : a HAM10000 release, used if its metadata is there
     images : of the phantom that is drawn otherwise
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     place = data if data.is_dir() and find_metadata(data) else out / "phantom"
     if place != data:
         reporter.say(f"no release in {data}: drawing a phantom (synthetic images) instead")

@@ -205,7 +205,7 @@ def _against_threshold(one: Explained, point: OperatingPoint | None) -> str:
         return f"P(mel)={one.probabilities[MEL]:.4f}; no operating point is frozen in this run"
     score = float(point.score(one.probabilities[None])[0])
     side = "at or above" if point.is_positive(one.probabilities[None])[0] else "below"
-    return f"P({point.target_name})={score:.4f}, {side} the frozen threshold {point.threshold:.4f}"
+    return f"P({'+'.join(point.target)})={score:.4f}, {side} the frozen threshold {point.threshold:.4f}"
 
 
 def check_same_model(store: MapStore, expected_logits: np.ndarray, run: RunDirectory) -> None:
