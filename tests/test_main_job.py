@@ -29,6 +29,9 @@ from melascope.models.classifier import Classifier
 from melascope.models.losses import LOSSES, build_loss, class_weights
 from melascope.models.order import batches, epoch_order, keyed_generator
 from melascope.models.train import learning_rate
+from melascope.stages.explaining import explain_images
+from melascope.stages.reporting import Reporter
+from melascope.stages.scoring import read_images
 from melascope.tables.maps import MapStore
 from melascope.tables.predictions import Predictions
 from melascope.tables.runs import RunDirectory
@@ -243,6 +246,7 @@ def test_gallery_predict_explain_and_the_seeds_command(place, run, tmp_path):
     done = melascope("explain", run.root, image, "--out", tmp_path / "maps")
     assert done.exit_code == 0, (done.output, done.exception)
     assert "TRAINING IMAGE" in done.output
+    assert (tmp_path / "maps" / f"{training}_maps.jpg").is_file()
     assert MapStore.read(tmp_path / "maps" / "maps.npz").maps.shape[:2] == (1, len(CLASSES))
 
     command = [sys.executable, "scripts/gradcam_image.py", "--run-dir", run.root, "--image", image]
@@ -253,6 +257,14 @@ def test_gallery_predict_explain_and_the_seeds_command(place, run, tmp_path):
     assert "Top-3:" in ended.stdout
     assert "P(mel)=" in ended.stdout
     assert "frozen threshold" in ended.stdout
+
+
+def test_an_id_that_is_a_path_writes_nothing_outside_the_folder(place, run, tmp_path):
+    table = read_images(next((place / "phantom").glob("HAM10000_images_part_*/*.jpg")))
+    hostile = replace(table, image_id=np.array(["../../escaped"], dtype=object))
+    explain_images(run, hostile, tmp_path / "a" / "b", Reporter.silent())
+    assert len(list((tmp_path / "a" / "b").iterdir())) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_loose_images_with_labels_under_other_names_are_predicted_and_judged(place, run, tmp_path):

@@ -18,6 +18,7 @@ from melascope.explain.maps import MapEngine, make_maps
 from melascope.explain.overlay import render_overlay, save_image, shared_scale
 from melascope.explain.panel import compose_panel
 from melascope.files import make_folder
+from melascope.gallery.pictures import file_stems
 from melascope.models.classifier import Classifier
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import load_image, with_known_facts
@@ -131,12 +132,13 @@ def explain_images(
     """
     out = make_folder(Path(out))
     explainer = Explainer(run, method=method)
+    stems = file_stems(table.image_id)  # an id from somebody's table may hold `/` or `..`
     stores, lines = [], []
     with reporter.bar("explaining") as advance:
         for batch, store in explainer.explain(table):
             stores.append(store)
             for one in batch:
-                save_image(out / f"{one.image_id}_maps.jpg", panel(one))
+                save_image(out / f"{stems[one.image_id]}_maps.jpg", panel(one))
                 lines.append(" · ".join(describe(one, explainer.point)))
             advance(len(lines), len(table))
     MapStore.joined(stores).write(out / "maps.npz")
