@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +16,9 @@ from melascope import __version__
 from melascope.classes import RESEARCH_ONLY
 from melascope.errors import MelascopeError
 from melascope.stages.reporting import Reporter
+
+if TYPE_CHECKING:
+    from melascope.data.sources.image_folder import Labels
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,6 +31,11 @@ app.add_typer(data_app, name="data")
 
 DataFolder = Annotated[Path, typer.Argument(help="Folder of a HAM10000 release, a phantom, or loose images.")]
 RunFolder = Annotated[Path, typer.Argument(help="A run directory made by `melascope train`.")]
+LabelsFile = Annotated[Path | None, typer.Option("--labels", help="CSV with the truth of loose images.")]
+ColumnMap = Annotated[
+    str | None, typer.Option("--map-columns", help="Its columns under our names: image_id=file,dx=diagnosis")
+]
+WordMap = Annotated[str | None, typer.Option("--map-labels", help="Its words as our classes: melanoma=mel,nevus=nv")]
 Source = Annotated[str | None, typer.Option(help="ham10000, phantom or image_folder; recognised if left out.")]
 
 TORCH_PACKAGES = frozenset({"torch", "torchvision", "timm", "lightning", "safetensors"})
@@ -52,6 +61,32 @@ def _torch_needed() -> Iterator[None]:
         raise MelascopeError(
             f"This command needs {error.name}, which is not installed.", fix="pip install 'melascope[train]'"
         ) from None
+
+
+def _labels(file: Path | None, columns: str | None, words: str | None) -> Labels | None:
+    """What the three flags about the truth of loose images say together."""
+    from melascope.data.sources.image_folder import Labels
+
+    if file is None and (columns or words):
+        raise MelascopeError(
+            "Columns or words are mapped, but there is no CSV.", where="--map-columns", fix="add --labels FILE.csv"
+        )
+    return Labels(file, _pairs(columns, "--map-columns"), _pairs(words, "--map-labels")) if file else None
+
+
+def _pairs(text: str | None, flag: str) -> dict[str, str]:
+    """`"a=b,c=d"` as a dict."""
+    pairs = [part.partition("=") for part in (text or "").split(",") if part.strip()]
+    names = [name.strip() for name, _, _ in pairs]
+    if any(not name or not value.strip() for name, _, value in pairs) or len(set(names)) < len(names):
+        raise MelascopeError(f"{flag} is {text!r}.", expected="NAME=NAME, separated by commas, each name once")
+    return {name: value.strip() for name, (_, _, value) in zip(names, pairs, strict=True)}
+
+
+def _label_flags(file: Path | None, columns: str | None, words: str | None) -> str:
+    """The three flags about the truth of loose images, as they stand in the next command."""
+    given = {"--labels": file, "--map-columns": columns, "--map-labels": words}
+    return "".join(f" {flag} {shlex.quote(str(value))}" for flag, value in given.items() if value)
 
 
 def _next(command: str) -> None:
@@ -103,19 +138,26 @@ def phantom(
 
 
 @data_app.command()
-def validate(data: DataFolder, source: Source = None) -> None:
+def validate(
+    data: DataFolder,
+    labels: LabelsFile = None,
+    map_columns: ColumnMap = None,
+    map_labels: WordMap = None,
+    source: Source = None,
+) -> None:
     """Look into every file and row; all problems at once."""
     from melascope.data.sources import read_dataset
     from melascope.data.validate import validate as look
 
     with Reporter().bar("validating") as advance:
-        validation = look(read_dataset(data, source), progress=advance)
+        validation = look(read_dataset(data, source, _labels(labels, map_columns, map_labels)), progress=advance)
     for note in validation.notes:
         print(f"note: {note}")
     table = validation.usable()
     print(f"{len(table)} images of {len(set(table.lesion_key))} lesions, source {table.source}")
     print(f"fingerprint {validation.fingerprint}")
-    _next(f"melascope data split {data} --out {data.name}-split.csv")
+    flags = _label_flags(labels, map_columns, map_labels)
+    _next(f"melascope data split {data} --out {data.name}-split.csv{flags}")
 
 
 @data_app.command()
@@ -127,19 +169,23 @@ def split(
         Path | None, typer.Option(help="Lesion ids, one a line, kept out of all splits.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 1,
+    labels: LabelsFile = None,
+    map_columns: ColumnMap = None,
+    map_labels: WordMap = None,
     source: Source = None,
 ) -> None:
     """Split by lesion, each class in the same shares: 80 % train, 10 % val, 10 % test."""
     from melascope.data.sources import read_dataset
     from melascope.data.split import make_split, read_lesion_ids, read_split
 
-    table = read_dataset(data, source)
+    table = read_dataset(data, source, _labels(labels, map_columns, map_labels))
     held_out = read_lesion_ids(hold_out_lesions) if hold_out_lesions else []
     result = read_split(given, table, held_out) if given else make_split(table, seed=seed, held_out_lesions=held_out)
     print(result.write(out))
     for name, counts in result.how["counts"].items():
         print(f"{name:>8}: {sum(counts.values()):6d} images  " + "  ".join(f"{dx} {n}" for dx, n in counts.items()))
-    _next(f"melascope train recipes/demo.toml --data {data} --split {out}")
+    flags = _label_flags(labels, map_columns, map_labels)
+    _next(f"melascope train recipes/demo.toml --data {data} --split {out}{flags}")
 
 
 @app.command()
@@ -152,6 +198,9 @@ def train(
     runs: Annotated[Path, typer.Option(help="Where run directories are made.")] = Path("runs"),
     resume: Annotated[Path | None, typer.Option(help="A run directory whose training shall go on.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    labels: LabelsFile = None,
+    map_columns: ColumnMap = None,
+    map_labels: WordMap = None,
     source: Source = None,
 ) -> None:
     """Train a recipe: weights, predictions of all splits, the operating point frozen from validation, evaluation."""
@@ -161,7 +210,7 @@ def train(
     with _torch_needed():
         from melascope.stages import training
     if resume:
-        if recipe or data or split or seed is not None or hold_out_lesions:
+        if recipe or data or split or seed is not None or hold_out_lesions or labels:
             raise MelascopeError(
                 "--resume takes everything from the run directory.", fix=f"melascope train --resume {resume}"
             )
@@ -178,6 +227,7 @@ def train(
             split=split,
             runs=runs,
             source=source,
+            labels=_labels(labels, map_columns, map_labels),
             held_out_lesions=read_lesion_ids(hold_out_lesions) if hold_out_lesions else (),
         )
     try:
@@ -203,20 +253,16 @@ def predict(
     run: RunFolder,
     images: Annotated[Path, typer.Argument(help="An image, a folder of images, or a data set.")],
     out: Annotated[Path, typer.Option(help="Predictions table: .parquet or .csv.")] = Path("predictions.parquet"),
-    labels: Annotated[Path | None, typer.Option(help="CSV with the truth of loose images.")] = None,
-    image_column: Annotated[
-        str | None, typer.Option(help="Its column of ids or file names; image_id by default.")
-    ] = None,
-    label_column: Annotated[str | None, typer.Option(help="Its column of classes; dx by default.")] = None,
-    lesion_column: Annotated[str | None, typer.Option(help="Its column of lesions; lesion_id by default.")] = None,
+    labels: LabelsFile = None,
+    map_columns: ColumnMap = None,
+    map_labels: WordMap = None,
 ) -> None:
     """Write the predictions table of any images, with their truth where a CSV tells it."""
     with _torch_needed():
         from melascope.stages.scoring import predict_images, read_images
     from melascope.tables.runs import RunDirectory
 
-    columns = {"image_column": image_column, "label_column": label_column, "lesion_column": lesion_column}
-    table = read_images(images, labels, **{name: column for name, column in columns.items() if column})
+    table = read_images(images, _labels(labels, map_columns, map_labels))
     predictions = predict_images(RunDirectory.open(run), table, Reporter())
     print(predictions.write(out))
     _next(f"melascope evaluate {out} --operating-point {run}/operating_point.json")

@@ -14,6 +14,7 @@ from melascope.gallery.case import build_cases
 from melascope.gallery.facts import gallery_facts
 from melascope.gallery.render import write_gallery
 from melascope.gallery.selection import select_cases
+from melascope.stages.data import labels_of
 from melascope.stages.explaining import BATCH, Explainer, check_same_model
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import load_image
@@ -42,7 +43,7 @@ def audit_run(
     """
     facts = run.read_facts()
     predictions, point = Predictions.read(run.predictions), OperatingPoint.read(run.operating_point)
-    table = read_dataset(Path(data or facts["data"]), facts["source"])
+    table = read_dataset(Path(data or facts["data"]), facts["source"], labels_of(facts))
     selections = select_cases(predictions, point, image_ids=image_ids)
     explainer = Explainer(run)
     chosen = table.subset(table.index_of(np.array([selection.image_id for selection in selections], dtype=object)))

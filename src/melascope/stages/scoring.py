@@ -12,7 +12,7 @@ from melascope.data.decode import decode_image
 from melascope.data.pixels import resize_image
 from melascope.data.sources import read_dataset
 from melascope.data.sources.ham10000 import find_metadata
-from melascope.data.sources.image_folder import read_image_folder
+from melascope.data.sources.image_folder import Labels, read_image_folder
 from melascope.errors import DataError
 from melascope.models.classifier import Classifier
 from melascope.stages.reporting import Reporter
@@ -23,22 +23,13 @@ from melascope.tables.runs import CheckpointCard, RunDirectory
 FACT_COLUMNS = ("image_id", "lesion_id", "dx", "age", "sex", "localization", "dx_type")
 
 
-def read_images(place: Path, labels: Path | None = None, **columns: str) -> LesionTable:
-    """The dataset table of a release, of a folder of loose images, or of one image file.
-
-    Parameters
-    ----------
-    labels, columns : truth of loose images and the names of its columns, as `read_image_folder` takes them
-    """
+def read_images(place: Path, labels: Labels | None = None) -> LesionTable:
+    """The dataset table of a release, of a folder of loose images (with their truth, if given), or of one image."""
     place = Path(place)
-    if place.is_dir() and (labels is not None or columns):
-        return read_image_folder(place, labels=labels, **columns)
     if place.is_dir():
-        return read_dataset(place) if find_metadata(place) else read_image_folder(place)
-    if labels is not None or columns:
-        raise DataError(
-            "Labels and their columns belong to a folder of loose images.", where=place, expected="a folder"
-        )
+        return read_dataset(place, labels=labels) if labels or find_metadata(place) else read_image_folder(place)
+    if labels is not None:
+        raise DataError("Labels belong to a folder of loose images.", where=place, expected="a folder")
     if not place.is_file():
         raise DataError("There is no such file or folder.", where=place, expected="an image, or a folder of images")
     return _one_image(place)

@@ -17,6 +17,7 @@ import torch
 from melascope import __version__
 from melascope.classes import CLASSES, MEL
 from melascope.config import Recipe, read_recipe, recipe_toml
+from melascope.data.sources.image_folder import Labels
 from melascope.data.split import Split, read_split
 from melascope.errors import RecipeError, RunError, SplitError
 from melascope.evaluation.metrics import METRICS, Sample, Tally
@@ -25,7 +26,7 @@ from melascope.files import make_folder, write_json, write_manifest, write_text
 from melascope.models.classifier import Classifier
 from melascope.models.train import Trainer, TrainingData
 from melascope.report.plots import save_training_curves
-from melascope.stages.data import Dataset
+from melascope.stages.data import Dataset, labels_of
 from melascope.stages.evaluating import evaluate_run
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import FACT_COLUMNS, origin_of
@@ -63,6 +64,7 @@ def start_run(
     split: Path,
     runs: Path,
     source: str | None = None,
+    labels: Labels | None = None,
     held_out_lesions: Sequence[str] = (),
 ) -> RunDirectory:
     """Make `runs/<UTC stamp>__<name>-s<seed>/` with the resolved recipe and everything that a resume needs.
@@ -82,6 +84,7 @@ def start_run(
         "status": "started",
         "data": str(Path(data).absolute()),
         "source": source,
+        "labels": labels.as_json() if labels else None,
         "split_file": str(Path(split).absolute()),
         "held_out_lesions": list(held_out_lesions),
         "pixel_store": str((Path(runs) / ".pixels").absolute()),
@@ -95,7 +98,11 @@ def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto
     """Train, or go on training, until the run directory is complete; its manifest is written last."""
     recipe, facts = read_recipe(run.recipe), run.read_facts()
     dataset = Dataset.open(
-        Path(facts["data"]), source=facts["source"], store_folder=Path(facts["pixel_store"]), reporter=reporter
+        Path(facts["data"]),
+        source=facts["source"],
+        labels=labels_of(facts),
+        store_folder=Path(facts["pixel_store"]),
+        reporter=reporter,
     )
     split = _split_of(run, facts, dataset.table)
     store = dataset.pixels(recipe.input.width, recipe.input.height, reporter)

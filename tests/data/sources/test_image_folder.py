@@ -9,7 +9,8 @@ import pytest
 from small_release import encoded, picture
 
 from melascope.data.archive import read_member
-from melascope.data.sources.image_folder import read_image_folder
+from melascope.data.sources import read_dataset
+from melascope.data.sources.image_folder import Labels, read_image_folder
 from melascope.errors import DataError, TableError
 
 
@@ -42,26 +43,25 @@ def test_columns_and_words_are_mapped(folder):
     csv = labels(folder, "file,truth,case,years,sex\ndeep/er/c.WEBP,melanoma,7,61,female\na,naevus,8,unknown,\n")
     table = read_image_folder(
         folder,
-        labels=csv,
-        image_column="file",
-        label_column="truth",
-        lesion_column="case",
-        columns={"age": "years"},
-        label_names={"melanoma": "mel", "naevus": "nv"},
+        Labels(
+            csv,
+            columns={"image_id": "file", "dx": "truth", "lesion_id": "case", "age": "years"},
+            words={"melanoma": "mel", "naevus": "nv"},
+        ),
     )
     assert table.dx.tolist() == ["nv", "", "mel"] and table.lesion_id.tolist() == ["8", "", "7"]
     assert table.age[2] == 61 and np.isnan(table.age[:2]).all() and table.sex.tolist() == ["", "", "female"]
 
 
 def test_our_own_words_need_no_map(folder):
-    table = read_image_folder(folder, labels=labels(folder, "image_id,dx\na,mel\nb.jpg,unknown\n"))
+    table = read_image_folder(folder, Labels(labels(folder, "image_id,dx\na,mel\nb.jpg,unknown\n")))
     assert table.dx.tolist() == ["mel", "", ""]
 
 
 def test_every_problem_of_the_labels_is_told_at_once(folder):
     csv = labels(folder, "image_id,dx,age\na,melanoma,4\nzz,nv,5\na.png,nv,old\n")
     with pytest.raises(TableError) as caught:
-        read_image_folder(folder, labels=csv, label_names={"nevus": "nv"})
+        read_image_folder(folder, Labels(csv, words={"nevus": "nv"}))
     assert sorted(map(str, caught.value.problems)) == [
         "labels.csv row 2 column dx: unknown label 'melanoma'; known are nevus, akiec, bcc, bkl, df, mel, nv, vasc",
         "labels.csv row 3 column image_id: there is no image file of 'zz'",
@@ -78,7 +78,7 @@ def test_two_files_of_one_id_are_refused_with_both_paths(folder):
 
 def test_a_missing_column_folder_or_image_is_told(folder, tmp_path):
     with pytest.raises(DataError, match="no column 'file'") as caught:
-        read_image_folder(folder, labels=labels(folder, "image_id,dx\na,mel\n"), image_column="file")
+        read_image_folder(folder, Labels(labels(folder, "image_id,dx\na,mel\n"), columns={"image_id": "file"}))
     assert "image_id, dx" in caught.value.expected
     with pytest.raises(DataError, match="does not exist"):
         read_image_folder(tmp_path / "nothing")
@@ -87,16 +87,29 @@ def test_a_missing_column_folder_or_image_is_told(folder, tmp_path):
         read_image_folder(tmp_path / "empty")
 
 
-@pytest.mark.parametrize("argument", ["label_column", "lesion_column"])
-def test_a_column_that_was_asked_for_by_name_must_be_there(folder, argument):
+@pytest.mark.parametrize("name", ["dx", "lesion_id", "age"])
+def test_a_column_that_was_asked_for_by_name_must_be_there(folder, name):
     with pytest.raises(DataError, match="no column 'truht'"):
-        read_image_folder(folder, labels=labels(folder, "image_id,dx\na,mel\n"), **{argument: "truht"})
-    with pytest.raises(DataError, match="no column 'years'"):
-        read_image_folder(folder, labels=labels(folder, "image_id,dx\na,mel\n"), columns={"age": "years"})
+        read_image_folder(folder, Labels(labels(folder, "image_id,dx\na,mel\n"), columns={name: "truht"}))
 
 
-def test_names_for_labels_without_labels_are_refused(folder):
-    with pytest.raises(DataError, match="without a CSV of labels"):
-        read_image_folder(folder, image_column="file")
+def test_a_map_to_a_column_or_class_that_we_do_not_know_is_refused(folder):
     with pytest.raises(DataError, match="'colour'"):
-        read_image_folder(folder, labels=labels(folder, "image_id\na\n"), columns={"colour": "image_id"})
+        Labels(folder, columns={"colour": "image_id"})
+    with pytest.raises(DataError, match="'scc'"):
+        Labels(folder, words={"carcinoma": "scc"})
+
+
+def test_labels_come_back_from_what_a_run_keeps(folder, monkeypatch):
+    csv = labels(folder, "file,dx\na,mel\n")
+    monkeypatch.chdir(csv.parent)
+    kept = Labels(Path(csv.name), columns={"image_id": "file"}, words={"melanoma": "mel"})
+    assert Labels.from_json(kept.as_json()) == Labels(csv, kept.columns, kept.words)
+
+
+def test_labels_make_a_folder_a_data_set_and_belong_to_no_other_source(folder):
+    csv = Labels(labels(folder, "image_id,dx\na,mel\n"))
+    for source in (None, "image_folder"):
+        assert read_dataset(folder, source, csv).dx.tolist() == ["mel", "", ""]
+    with pytest.raises(DataError, match="brings its own truth"):
+        read_dataset(folder, "ham10000", csv)

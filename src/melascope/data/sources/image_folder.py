@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -14,31 +16,52 @@ from melascope.tables.columns import blank_unknown, number_array, read_csv_text
 from melascope.tables.lesions import LesionTable
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-OTHER_COLUMNS = ("dx_type", "age", "sex", "localization")
 TEXT_COLUMNS = ("lesion_id", "dx", "dx_type", "sex", "localization")
+COLUMNS = ("image_id", *TEXT_COLUMNS, "age")
 
 
-def read_image_folder(
-    root: Path,
-    *,
-    labels: Path | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    lesion_column: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    label_names: Mapping[str, str] | None = None,
-) -> LesionTable:
+@dataclass(frozen=True)
+class Labels:
+    """The truth of loose images: a CSV of anybody's, and what its columns and words mean.
+
+    Parameters
+    ----------
+    file : CSV with a row an image. An image without a row has no known truth; a row without an image is a problem.
+    columns : our name -> theirs, e.g. `{"image_id": "file", "dx": "diagnosis"}`; a column that is not named is read
+        under our name, if it is there. `image_id` holds ids or file names.
+    words : their word -> our class, e.g. `{"melanoma": "mel"}`; words that are not named are ours.
+    """
+
+    file: Path
+    columns: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in self.columns:
+            if name not in COLUMNS:
+                raise DataError(f"There is no column {name!r} in our table.", expected=f"one of {', '.join(COLUMNS)}")
+        for word, one in self.words.items():
+            if one not in CLASSES:
+                raise DataError(
+                    f"{word!r} is mapped to {one!r}, which is no class.", expected=f"one of {', '.join(CLASSES)}"
+                )
+
+    def as_json(self) -> dict[str, Any]:
+        """What a run keeps, so that its training can go on."""
+        return {"file": str(self.file.absolute()), "columns": dict(self.columns), "words": dict(self.words)}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Labels:
+        return cls(Path(content["file"]), content["columns"], content["words"])
+
+
+def read_image_folder(root: Path, labels: Labels | None = None) -> LesionTable:
     """Read every image under a folder; an image's id is its file name without the ending.
 
     Parameters
     ----------
     root : folder, searched with all its subfolders
-    labels : CSV with a row an image; None leaves everything but the images unknown. An image without a row is an
-        image without a known truth; a row without an image is a problem.
-    image_column : column of ids or file names; None for `image_id`. It must be there.
-    label_column, lesion_column : columns of the truth and the lesion; None for `dx` and `lesion_id`, if there
-    columns : our name -> theirs, for any of `OTHER_COLUMNS`; those not named are read under our names, if there
-    label_names : their word -> our class, e.g. `{"melanoma": "mel"}`; words not named are ours
+    labels : truth of the images; None leaves everything but the images unknown
 
     Raises
     ------
@@ -46,14 +69,11 @@ def read_image_folder(
     DataError : there is no folder, no image in it, or no column of a name that was given.
     """
     root = Path(root)
-    asked = {"image_id": image_column, "dx": label_column, "lesion_id": lesion_column, **(columns or {})}
-    asked = {name: column for name, column in asked.items() if column is not None}
-    _check_names(asked, label_names, labels)
     images, problems = _images(root)
     image_ids = np.array(sorted(images), dtype=object)
     facts, age = _unknown(len(image_ids)), np.full(len(image_ids), np.nan)
     if labels is not None:
-        facts, age = _labelled(Path(labels), image_ids, asked, label_names or {}, problems)
+        facts, age = _labelled(labels, image_ids, problems)
     if problems:
         raise TableError("The images or their labels are not usable", problems, where=root)
     zero = np.zeros(len(image_ids), dtype=np.int64)
@@ -69,19 +89,6 @@ def read_image_folder(
         height=zero,
         sha256=_blank(len(image_ids)),
     )
-
-
-def _check_names(asked: Mapping[str, str], label_names: Mapping[str, str] | None, labels: Path | None) -> None:
-    """Refuse a name that would be ignored."""
-    if labels is None and (asked or label_names):
-        raise DataError(
-            f"Names were given for {', '.join([*asked, *(label_names or {})])}, but without a CSV of labels.",
-            where="labels",
-            fix="give the CSV, or leave the names out",
-        )
-    unknown = sorted(set(asked) - {"image_id", *TEXT_COLUMNS, "age"})
-    if unknown:
-        raise DataError(f"There is no column {unknown[0]!r} in our table.", expected=", ".join(OTHER_COLUMNS))
 
 
 def _images(root: Path) -> tuple[dict[str, str], list[Problem]]:
@@ -104,31 +111,27 @@ def _images(root: Path) -> tuple[dict[str, str], list[Problem]]:
 
 
 def _labelled(
-    labels: Path,
-    image_ids: np.ndarray,
-    asked: Mapping[str, str],
-    label_names: Mapping[str, str],
-    problems: list[Problem],
+    labels: Labels, image_ids: np.ndarray, problems: list[Problem]
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Text facts and ages in the order of `image_ids`; what is wrong in the CSV is added to `problems`."""
-    table = read_csv_text(labels)
-    for column in (asked.get("image_id", "image_id"), *asked.values()):
+    table, file = read_csv_text(labels.file), labels.file.name
+    theirs = {name: labels.columns.get(name, name) for name in COLUMNS}
+    for column in (theirs["image_id"], *labels.columns.values()):
         if column not in table:
             raise DataError(
-                f"The labels have no column {column!r}.", where=labels, expected=f"one of: {', '.join(table)}"
+                f"The labels have no column {column!r}.", where=labels.file, expected=f"one of: {', '.join(table)}"
             )
-    theirs = {name: asked.get(name, name) for name in ("image_id", *TEXT_COLUMNS, "age")}
     rows_of_file = len(table[theirs["image_id"]])
-    row_of = _rows(table[theirs["image_id"]], set(image_ids), labels.name, theirs["image_id"], problems)
+    row_of = _rows(table[theirs["image_id"]], set(image_ids), file, theirs["image_id"], problems)
     known = np.array([image_id in row_of for image_id in image_ids], dtype=bool)
     rows = np.array([row_of[image_id] for image_id in image_ids[known]], dtype=np.int64)
     facts = _unknown(len(image_ids))
     for name in facts:
         values = blank_unknown(table.get(theirs[name], _blank(rows_of_file)))
         if name == "dx":
-            values = _classes(values, label_names, labels.name, theirs[name], problems)
+            values = _classes(values, labels.words, file, theirs[name], problems)
         facts[name][known] = values[rows]
-    ages = number_array(table.get(theirs["age"], _blank(rows_of_file)), theirs["age"], labels.name, problems)
+    ages = number_array(table.get(theirs["age"], _blank(rows_of_file)), theirs["age"], file, problems)
     age = np.full(len(image_ids), np.nan)
     age[known] = ages[rows]
     return facts, age
@@ -149,11 +152,11 @@ def _rows(names: np.ndarray, known: set[str], file: str, column: str, problems: 
 
 
 def _classes(
-    values: np.ndarray, label_names: Mapping[str, str], file: str, column: str, problems: list[Problem]
+    values: np.ndarray, words: Mapping[str, str], file: str, column: str, problems: list[Problem]
 ) -> np.ndarray:
-    dx = np.array([label_names.get(value, value) for value in values], dtype=object)
+    dx = np.array([words.get(value, value) for value in values], dtype=object)
     problems += [
-        Problem(f"unknown label {value!r}; known are {', '.join((*label_names, *CLASSES))}", file, row + 2, column)
+        Problem(f"unknown label {value!r}; known are {', '.join((*words, *CLASSES))}", file, row + 2, column)
         for row, (value, name) in enumerate(zip(values, dx, strict=True))
         if name != "" and name not in CLASSES
     ]
