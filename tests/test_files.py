@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,14 @@ def test_an_old_file_stays_until_the_new_one_is_whole(tmp_path):
         temporary.write_bytes(b"new, but half")
         assert path.read_bytes() == b"old" and temporary.parent == path.parent
     assert path.read_bytes() == b"new, but half" and names(path.parent) == ["f"]
+
+
+def test_two_threads_that_write_one_file_leave_one_of_the_two_whole(tmp_path):
+    texts = ["a" * 1_000_000, "b" * 1_000_000]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(5):
+            list(pool.map(lambda text: write_text(tmp_path / "f", text), texts))
+            assert (tmp_path / "f").read_text() in texts and names(tmp_path) == ["f"]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
