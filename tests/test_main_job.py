@@ -39,6 +39,7 @@ from melascope.tables.runs import RunDirectory
 ROOT = Path(__file__).parents[1]
 RECIPE = """
 name = "tiny"
+operating_point_rule = "empirical"
 [model]
 backbone = "resnet10t"
 [input]
@@ -120,7 +121,7 @@ def test_predictions_are_the_best_checkpoints_and_the_threshold_is_from_validati
     assert called.mean() >= 0.90
     assert point.threshold in point.score(validation.probabilities)
     shuffled = replace(predictions, logits=np.where(validation_rows(predictions), predictions.logits, 0.0))
-    assert choose_operating_point(shuffled.of_split("val")).threshold == point.threshold
+    assert choose_operating_point(shuffled.of_split("val"), rule="empirical").threshold == point.threshold
     with pytest.raises(OperatingPointError):
         choose_operating_point(predictions)
 

@@ -8,8 +8,9 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from melascope.classes import CLASSES
 from melascope.errors import RecipeError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -79,12 +80,21 @@ class Recipe(Strict):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
     seed: int = Field(1, ge=0)
+    target: tuple[str, ...] = ("mel",)  # class or group of classes to find, e.g. ["mel", "bcc", "akiec"]
     target_sensitivity: float = Field(0.90, gt=0, lt=1)  # of the operating point frozen from validation
+    operating_point_rule: Literal["guaranteed", "empirical"] = "guaranteed"  # a row of evaluation.rules.RULES
     model: ModelRecipe = ModelRecipe()
     input: InputRecipe = InputRecipe()
     loss: LossRecipe = LossRecipe()
     augment: AugmentRecipe = AugmentRecipe()
     train: TrainRecipe = TrainRecipe()
+
+    @field_validator("target")
+    @classmethod
+    def _some_classes(cls, target: tuple[str, ...]) -> tuple[str, ...]:
+        if not target or len(set(target)) < len(target) or not set(target) < set(CLASSES):
+            raise ValueError(f"should be some, not all, of {', '.join(CLASSES)}, each once")
+        return target
 
 
 def read_recipe(path: Path, **changes: Any) -> Recipe:

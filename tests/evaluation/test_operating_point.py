@@ -10,19 +10,14 @@ from hypothesis import strategies as st
 
 from melascope.classes import MEL
 from melascope.errors import OperatingPointError
-from melascope.evaluation.operating_point import (
-    RULES,
-    Candidates,
-    OperatingPoint,
-    choose_operating_point,
-    empirical_threshold,
-)
+from melascope.evaluation.operating_point import OperatingPoint, choose_operating_point
+from melascope.evaluation.rules import RULES, Candidates, empirical_threshold
 from melascope.tables.predictions import PredictionsOrigin
 
 
 @pytest.fixture
 def validation(draw_table):
-    return draw_table(n_lesions=300, seed=1, split="val")
+    return draw_table(n_lesions=600, seed=1, split="val")
 
 
 @settings(max_examples=100, deadline=None)
@@ -36,7 +31,7 @@ def test_no_higher_threshold_reaches_the_target(seed, n, target, levels):
     rng = np.random.default_rng(seed)
     scores, truth = rng.integers(0, levels, n) / levels, rng.random(n) < 0.4
     truth[:2] = [True, False]
-    threshold = empirical_threshold(Candidates(scores, truth, np.arange(n)), target)
+    threshold = empirical_threshold(Candidates(("mel",), scores, truth, scores, truth), target)
     assert threshold in scores
     assert (scores[truth] >= threshold).mean() >= target
     assert (scores[truth] > threshold).mean() < target  # so any higher threshold misses the target
@@ -56,7 +51,7 @@ def test_it_counts_what_it_rests_on(validation):
     point = choose_operating_point(validation)
     is_mel = validation.dx == "mel"
     assert (point.n_images, point.n_target_images) == (len(validation), is_mel.sum())
-    assert point.n_lesions == len(set(validation.lesion_id)) == 300
+    assert point.n_lesions == len(set(validation.lesion_id)) == 600
     assert point.n_target_lesions == len(set(validation.lesion_id[is_mel]))
     assert point.source == "ham10000" and point.split_sha256 == "d" * 64
 

@@ -17,7 +17,7 @@ from melascope.tables.results import Estimate, NotApplicable
 @pytest.fixture
 def evaluation(draw_table):
     origin = PredictionsOrigin(source="=HYPERLINK(1)", run="r", checkpoint_sha256="c" * 64)
-    point = choose_operating_point(draw_table(200, seed=1, split="val", origin=origin))
+    point = choose_operating_point(draw_table(200, seed=1, split="val", origin=origin), rule="empirical")
     return evaluate(draw_table(150, origin=origin, dx=["mel", "nv", "bcc"] * 20), point, draws=50)
 
 

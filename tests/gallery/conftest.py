@@ -119,6 +119,8 @@ def operating_point(**changes) -> OperatingPoint:
         "target_sensitivity": 0.9,
         "sensitivity": 0.9,
         "specificity": 0.7,
+        "lesion_sensitivity": 0.92,
+        "lesion_sensitivity_lower_bound": 0.768,
         "n_images": 200,
         "n_lesions": 150,
         "n_target_images": 40,

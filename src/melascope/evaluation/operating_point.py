@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from melascope.classes import CLASS_NAMES, CLASSES
 from melascope.errors import OperatingPointError, RunError
+from melascope.evaluation.rules import choose_threshold, lower_bound, validation_candidates
+from melascope.evaluation.target import is_target, target_name, target_score
 from melascope.files import canonical_json, read_json, sha256_bytes, write_json
 from melascope.tables.predictions import Predictions
 
-SCHEMA_VERSION = 1
+__all__ = ["OperatingPoint", "choose_operating_point", "is_target", "target_name", "target_score"]
+
+SCHEMA_VERSION = 2
+"""2: tells the lesion-level sensitivity and its lower bound."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,9 @@ class OperatingPoint:
     rule : row of `RULES` that chose it.
     target_sensitivity : what the rule was asked for.
     sensitivity, specificity : what it reached on the validation images that chose it (so optimistic by a little).
+    lesion_sensitivity : share of the target lesions that it found there, one result a lesion (`lesion_level`).
+    lesion_sensitivity_lower_bound : one-sided 95 % Clopper-Pearson bound of that share; rule `guaranteed` chose the
+        threshold so that it reaches the target, rule `empirical` did not look at it.
     n_images, n_lesions : validation images with known truth, and their lesions.
     n_target_images, n_target_lesions : those of a target class.
     temperature : at which the logits were turned into probabilities.
@@ -43,6 +50,8 @@ class OperatingPoint:
     target_sensitivity: float
     sensitivity: float
     specificity: float
+    lesion_sensitivity: float
+    lesion_sensitivity_lower_bound: float
     n_images: int
     n_lesions: int
     n_target_images: int
@@ -62,6 +71,17 @@ class OperatingPoint:
     def target_name(self) -> str:
         """The target in words, e.g. "melanoma"."""
         return target_name(self.target)
+
+    @property
+    def promise(self) -> str:
+        """What validation lets us expect of new lesions like its own: one sentence for the reader."""
+        bound, n = self.lesion_sensitivity_lower_bound, self.n_target_lesions
+        asked = "as" if bound >= self.target_sensitivity else f"less than the {self.target_sensitivity:g}"
+        return (
+            f"Rule {self.rule}: of {n:,} {self.target_name} lesion{'' if n == 1 else 's'} in validation "
+            f"{round(self.lesion_sensitivity * n):,} reach the threshold; of new ones like them at least "
+            f"{math.floor(1000 * bound) / 1000:.3f} do (95 % confidence), {asked} asked for."
+        )
 
     def score(self, probabilities: np.ndarray) -> np.ndarray:
         """P(target) (n,) of `probabilities` (n, 7)."""
@@ -113,12 +133,12 @@ class OperatingPoint:
 
     @classmethod
     def from_json(cls, content: Any, where: Path | str = "operating point") -> OperatingPoint:
-        """Read back what `as_json` wrote; content that does not match its hash is refused."""
+        """Read back what `as_json` wrote; content of another version, or that its hash does not match, is refused."""
+        _check_version(content, where)
         try:
             fields = {key: value for key, value in content.items() if key not in ("schema_version", "sha256")}
             point = cls(**{**fields, "target": tuple(fields["target"])})
-            version, stated = content["schema_version"], content["sha256"]
-            intact = stated == point.sha256 and version == SCHEMA_VERSION
+            intact = content["sha256"] == point.sha256
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise OperatingPointError(
                 f"This is not an operating point ({error!r}).", where=where, expected="a file written by melascope"
@@ -146,52 +166,15 @@ class OperatingPoint:
         return cls.from_json(content, where=path)
 
 
-def target_name(target: tuple[str, ...]) -> str:
-    """Target classes in words."""
-    return " or ".join(CLASS_NAMES[name] for name in target)
-
-
-def target_score(probabilities: np.ndarray, target: tuple[str, ...]) -> np.ndarray:
-    """P(target) (n,): sum over the target classes, column by column, so that a row's score never depends on others."""
-    score = np.zeros(len(probabilities))
-    for name in target:
-        score = score + probabilities[:, CLASSES.index(name)]
-    return score
-
-
-def is_target(labels: np.ndarray, target: tuple[str, ...]) -> np.ndarray:
-    """(n,) bool: the label (column in `CLASSES`) is of a target class."""
-    return np.isin(labels, [CLASSES.index(name) for name in target])
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """What a rule may choose a threshold from: validation images with known truth.
-
-    Parameters
-    ----------
-    scores : (n_images,) float64, P(target)
-    truth : (n_images,) bool, of a target class; some are, some are not
-    lesion : (n_images,) int64, number of the lesion
-    """
-
-    scores: np.ndarray
-    truth: np.ndarray
-    lesion: np.ndarray
-
-
-def empirical_threshold(candidates: Candidates, target_sensitivity: float) -> float:
-    """Highest score step, thus highest specificity, that finds at least the target share of the target images.
-
-    It promises nothing about new images: with few melanomas the true sensitivity may well lie below the target.
-    """
-    falling = np.sort(candidates.scores[candidates.truth])[::-1]
-    sensitivity = np.arange(1, len(falling) + 1) / len(falling)  # if the threshold is the score of this rank
-    return float(falling[np.argmax(sensitivity >= target_sensitivity)])
-
-
-RULES: dict[str, Callable[[Candidates, float], float]] = {"empirical": empirical_threshold}
-"""How a threshold is chosen: (candidates, target_sensitivity) -> threshold. A new rule is a function and a row."""
+def _check_version(content: Any, where: Path | str) -> None:
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version != SCHEMA_VERSION:
+        raise OperatingPointError(
+            f"The operating point is of schema version {version}.",
+            where=where,
+            expected=f"version {SCHEMA_VERSION}, which also tells the lesion-level sensitivity and its lower bound",
+            fix="choose it anew from the run's validation images; the weights stay: melascope train --resume RUN",
+        )
 
 
 def choose_operating_point(
@@ -199,34 +182,26 @@ def choose_operating_point(
     *,
     target_sensitivity: float = 0.90,
     target: tuple[str, ...] = ("mel",),
-    rule: str = "empirical",
+    rule: str = "guaranteed",
 ) -> OperatingPoint:
     """Choose the threshold from validation images, at their exact score steps (no grid).
 
     Parameters
     ----------
     predictions : validation rows only: `predictions.of_split("val")`. Rows without known truth do not count.
-    target_sensitivity : share of target images to find, in (0, 1].
+    target_sensitivity : share to find, in (0, 1]: of target lesions (rule guaranteed) or of target images (empirical).
     target : the class or classes to find.
-    rule : row of `RULES`.
+    rule : row of `rules.RULES`.
 
     Raises
     ------
-    OperatingPointError : rows of another split, no target image or nothing but target images, impossible arguments.
+    OperatingPointError : rows of another split, no target image or nothing but target images, impossible arguments,
+        or fewer target lesions than the rule needs for what it promises.
     """
-    _check_arguments(predictions, target_sensitivity, target, rule)
-    known = predictions.subset(predictions.labels >= 0)
-    truth = is_target(known.labels, target)
-    for what, images in ((f"of {target_name(target)}", truth), (f"without {target_name(target)}", ~truth)):
-        if not images.any():
-            raise OperatingPointError(
-                f"No threshold can be chosen: among {len(known)} validation images with known truth, none is {what}.",
-                expected="validation images with and without the target",
-                fix="put more lesions into the validation split, or choose another target",
-            )
-    scores = target_score(known.probabilities, target)
-    lesion = np.unique(known.lesion_key.astype(str), return_inverse=True)[1]
-    threshold = RULES[rule](Candidates(scores, truth, lesion), target_sensitivity)
+    candidates = validation_candidates(predictions, target)
+    threshold = choose_threshold(candidates, rule, target_sensitivity)
+    scores, truth = candidates.scores, candidates.truth
+    found = candidates.lesion_scores[candidates.lesion_truth] >= threshold
     origin = predictions.origin
     return OperatingPoint(
         target=target,
@@ -235,33 +210,15 @@ def choose_operating_point(
         target_sensitivity=float(target_sensitivity),
         sensitivity=float((scores[truth] >= threshold).mean()),
         specificity=float((scores[~truth] < threshold).mean()),
-        n_images=len(known),
-        n_lesions=int(lesion.max()) + 1,
+        lesion_sensitivity=float(found.mean()),
+        lesion_sensitivity_lower_bound=lower_bound(int(found.sum()), len(found)),
+        n_images=len(scores),
+        n_lesions=len(candidates.lesion_scores),
         n_target_images=int(truth.sum()),
-        n_target_lesions=len(np.unique(lesion[truth])),
+        n_target_lesions=len(found),
         temperature=float(origin.temperature),
         source=origin.source,
         checkpoint_sha256=origin.checkpoint_sha256,
         split_sha256=origin.split_sha256,
         dataset_fingerprint=origin.dataset_fingerprint,
     )
-
-
-def _check_arguments(predictions: Predictions, target_sensitivity: float, target: tuple[str, ...], rule: str) -> None:
-    foreign = sorted({split or "(none)" for split in predictions.split} - {"val"})
-    if foreign:
-        raise OperatingPointError(
-            f"The rows to choose from are of other splits: {', '.join(foreign)}.",
-            expected="rows of `val` only; a threshold chosen on test images would flatter every figure",
-            fix='pass predictions.of_split("val")',
-        )
-    if not target or len(set(target)) != len(target) or not set(target) < set(CLASSES):
-        raise OperatingPointError(
-            f"The target is {target!r}.", expected=f"some, not all, of {', '.join(CLASSES)}, each once"
-        )
-    if rule not in RULES:
-        raise OperatingPointError(f"There is no rule {rule!r}.", expected=f"one of {', '.join(RULES)}")
-    if not 0 < target_sensitivity <= 1:
-        raise OperatingPointError(
-            f"The target sensitivity is {target_sensitivity}.", expected="a share above 0, at most 1"
-        )

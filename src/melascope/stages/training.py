@@ -22,6 +22,8 @@ from melascope.data.split import Split, read_split
 from melascope.errors import RecipeError, RunError, SplitError
 from melascope.evaluation.metrics import METRICS, Sample, Tally
 from melascope.evaluation.operating_point import choose_operating_point
+from melascope.evaluation.rules import check_enough_lesions
+from melascope.evaluation.target import is_target, target_name
 from melascope.files import make_folder, write_json, write_manifest, write_text
 from melascope.models.classifier import Classifier
 from melascope.models.train import Trainer, TrainingData
@@ -108,7 +110,7 @@ def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto
     store = dataset.pixels(recipe.input.width, recipe.input.height, reporter)
     data = _training_data(dataset.table, split, store.pixels)
     trainer = Trainer(recipe, data, run, validation_figures, accelerator=accelerator)
-    _check_selectable(recipe, data)
+    _check_selectable(recipe, data, dataset.table.lesion_key)
     trainer.resume()
     began = time.monotonic()
     with reporter.training(recipe.train.epochs) as trainer.progress:
@@ -146,7 +148,12 @@ def score_run(
     )
     predictions.write(run.predictions)
     recipe = read_recipe(run.recipe)
-    point = choose_operating_point(predictions.of_split("val"), target_sensitivity=recipe.target_sensitivity)
+    point = choose_operating_point(
+        predictions.of_split("val"),
+        target=recipe.target,
+        target_sensitivity=recipe.target_sensitivity,
+        rule=recipe.operating_point_rule,
+    )
     point.write(run.operating_point)
     return predictions
 
@@ -166,14 +173,18 @@ def _training_data(table: LesionTable, split: Split, pixels: np.ndarray) -> Trai
     return TrainingData(pixels, labels, rows["train"], rows["val"], table.source, table.fingerprint, split.sha256)
 
 
-def _check_selectable(recipe: Recipe, data: TrainingData) -> None:
+def _check_selectable(recipe: Recipe, data: TrainingData, lesion_key: np.ndarray) -> None:
     """Refuse before training, not after its first epoch, a choice that validation cannot make."""
     labels = data.labels[data.val]
-    if not (labels == MEL).any() or (labels == MEL).all():
+    wanted = is_target(labels, recipe.target)
+    if not wanted.any() or wanted.all():
         raise SplitError(
-            "Validation has no melanoma, or nothing else: no operating point could be frozen from it.",
+            f"Validation has no {target_name(recipe.target)}, or nothing else: "
+            "no operating point could be frozen from it.",
             fix="make another split: melascope data split",
         )
+    n_lesions = len(set(lesion_key[data.val][wanted]))
+    check_enough_lesions(recipe.operating_point_rule, recipe.target_sensitivity, n_lesions, recipe.target)
     known = validation_figures(labels, np.zeros((len(labels), len(CLASSES))))
     if recipe.train.select_by not in known:
         raise RecipeError(

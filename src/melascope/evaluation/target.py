@@ -1,0 +1,25 @@
+"""What is looked for: which classes are the target, how high does an image score for them, and what are they called?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from melascope.classes import CLASS_NAMES, CLASSES
+
+
+def target_name(target: tuple[str, ...]) -> str:
+    """Target classes in words."""
+    return " or ".join(CLASS_NAMES[name] for name in target)
+
+
+def target_score(probabilities: np.ndarray, target: tuple[str, ...]) -> np.ndarray:
+    """P(target) (n,): sum over the target classes, column by column, so that a row's score never depends on others."""
+    score = np.zeros(len(probabilities))
+    for name in target:
+        score = score + probabilities[:, CLASSES.index(name)]
+    return score
+
+
+def is_target(labels: np.ndarray, target: tuple[str, ...]) -> np.ndarray:
+    """(n,) bool: the label (column in `CLASSES`) is of a target class."""
+    return np.isin(labels, [CLASSES.index(name) for name in target])
