@@ -244,8 +244,21 @@ def _show_run(root: Path) -> None:
     from melascope.report.terminal import print_evaluation
     from melascope.tables.runs import RunDirectory
 
-    print_evaluation(Evaluation.read(RunDirectory.open(root).evaluation), Console())
+    run = RunDirectory.open(root)
+    print_evaluation(Evaluation.read(run.evaluation), Console())
+    _show_price(run.predictions, run.operating_point)
     print(f"run: {root}")
+
+
+def _show_price(predictions: Path, operating_point: Path) -> None:
+    from melascope.evaluation.operating_point import OperatingPoint
+    from melascope.evaluation.price import TARGETS, price_menu
+    from melascope.report.terminal import print_price_menu
+    from melascope.tables.predictions import Predictions
+
+    point, validation = OperatingPoint.read(operating_point), Predictions.read(predictions).of_split("val")
+    targets = sorted({*TARGETS, point.target_sensitivity})
+    print_price_menu(price_menu(validation, target=point.target, rule=point.rule, targets=targets), point, Console())
 
 
 @app.command()
@@ -287,6 +300,8 @@ def evaluate(
     out = out or table.with_name(f"{table.stem}-evaluation")
     evaluation = evaluate_table(table, operating_point, out, Reporter(), split=split)
     print_evaluation(evaluation, Console())
+    if run:
+        _show_price(table, operating_point)
     print(f"figures and plots: {out}")
     if run:
         _next(f"melascope gallery {run.root}")

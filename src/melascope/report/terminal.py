@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -9,11 +11,20 @@ from rich.text import Text
 from melascope.classes import CLASS_NAMES, RESEARCH_ONLY
 from melascope.evaluation.decisions import Decision
 from melascope.evaluation.intervals import MIN_LESIONS
+from melascope.evaluation.operating_point import OperatingPoint
+from melascope.evaluation.price import PriceRow
 from melascope.evaluation.record import Evaluation, Group, plural, share, with_interval
 from melascope.tables.results import Figure, NotApplicable
 
 _WIDE = 104  # columns from which a figure and its interval fit on one line of the decision table
-_LABELS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro-F1"}
+_LABELS = {
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
+    "ppv": "PPV",
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "partial_auroc": "AUROC above 80 % sensitivity (0–0.2)",
+}
 _AT = {"argmax": "top class", "operating_point": "threshold"}
 
 
@@ -23,6 +34,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     console.print()
     console.print(_decision_table(evaluation, wide=console.width >= _WIDE))
     console.print(_price(evaluation), highlight=False)
+    console.print(_elsewhere(evaluation), highlight=False)
     console.print()
     console.print(_class_table(evaluation.whole, wide=console.width >= _WIDE))
     for reason in _reasons(evaluation.whole):
@@ -34,6 +46,30 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     for caveat in evaluation.caveats:
         console.print(_bullet(caveat))
     console.print(Text(RESEARCH_ONLY, style="italic"), highlight=False)
+
+
+def print_price_menu(rows: Sequence[PriceRow], point: OperatingPoint, console: Console) -> None:
+    """Print what other target sensitivities would have cost; the row of the frozen point is bold."""
+    name, prevalence = point.target_name, rows[0].prevalence
+    table = _table(f"What finding {name} costs: validation, one result a lesion, rule {point.rule}")
+    for header in ("asked for", "threshold", "sensitivity", "specificity"):
+        table.add_column(header, justify="right")
+    table.add_column("false alarms\nper found", justify="right")
+    table.add_column(f"biopsies per found\nat {prevalence:.1%} prevalence", justify="right")
+    for row in rows:
+        shown = ((row.threshold, 4), (row.sensitivity, 3), (row.specificity, 3))
+        shown += ((row.false_alarms_per_found, 1), (row.biopsies_per_found, 1))
+        cells = ["–" if isinstance(number, NotApplicable) else f"{number:.{digits}f}" for number, digits in shown]
+        frozen = row.target_sensitivity == point.target_sensitivity
+        table.add_row(f"{row.target_sensitivity:.2f}", *cells, style="bold" if frozen else "")
+    console.print(table)
+    for sentence in (point.promise, *_gaps(rows)):
+        console.print(_bullet(sentence))
+
+
+def _gaps(rows: Sequence[PriceRow]) -> list[str]:
+    """Why a row of the menu has no figures."""
+    return [f"{row.target_sensitivity:.2f}: {row.threshold}" for row in rows if isinstance(row.threshold, NotApplicable)]
 
 
 def _decision_table(evaluation: Evaluation, *, wide: bool) -> Table:
@@ -91,10 +127,11 @@ def _class_table(group: Group, *, wide: bool) -> Table:
     table = _table("Each class against the rest (per image, top class)")
     table.add_column("class")
     table.add_column("images/lesions", justify="right")
-    for name in ("recall", "specificity", "AUROC"):
-        table.add_column(name, justify="right")
+    shown = ("recall", "specificity", "ppv", "auroc") if wide else ("recall", "specificity", "auroc")
+    for metric in shown:
+        table.add_column(_LABELS.get(metric, metric), justify="right")
     for name, (images, lesions) in group.class_counts.items():
-        cells = [_one_line(group.per_class[metric][name]) for metric in ("recall", "specificity", "auroc")]
+        cells = [_one_line(group.image.per_class[metric][name]) for metric in shown]
         label = f"{name:<6} {CLASS_NAMES[name]}" if wide else name
         table.add_row(label, f"{images:,}/{lesions:,}", *cells, style="bold" if name == "mel" else "")
     return table
@@ -105,21 +142,36 @@ def _one_line(figure: Figure) -> str:
 
 
 def _reasons(group: Group) -> list[str]:
-    figures = [figure for by_class in group.per_class.values() for figure in by_class.values()]
+    figures = [figure for by_class in group.image.per_class.values() for figure in by_class.values()]
     return sorted({str(figure) for figure in figures if isinstance(figure, NotApplicable)})
 
 
 def _overall_table(evaluation: Evaluation) -> Table:
-    groups = {name: group for name, group in evaluation.groups.items() if isinstance(group, Group)}
-    table = _table("All classes (per image, top class)")
+    """Figures over all classes, and P(target)'s own, per image and per lesion, and where histology tells the truth."""
+    group, histology = evaluation.whole, evaluation.groups["histology"]
+    levels = {f"per image\n{group.n_images:,}": group.image, f"per lesion\n{group.n_lesions:,}": group.lesion}
+    if isinstance(histology, Group):
+        levels[f"histology only\n{histology.n_images:,}/{histology.n_lesions:,}"] = histology.image
+    table = _table(f"All classes (top class), and how well P({evaluation.target_name}) ranks")
     table.add_column("figure")
-    for name, group in groups.items():
-        label = "all" if name == "all" else f"{name} only"
-        table.add_column(f"{label}\n{group.n_images:,}/{group.n_lesions:,}", justify="right")
-    for figure in evaluation.whole.overall:
-        cells = [_one_line(group.overall[figure]) for group in groups.values()]
-        table.add_row(_LABELS.get(figure, figure), *cells)
+    for label in levels:
+        table.add_column(label, justify="right")
+    for figure in group.image.overall:
+        table.add_row(_LABELS.get(figure, figure), *(_one_line(level.overall[figure]) for level in levels.values()))
+    for figure in group.image.target:
+        table.add_row(_LABELS.get(figure, figure), *(_one_line(level.target[figure]) for level in levels.values()))
     return table
+
+
+def _elsewhere(evaluation: Evaluation) -> Text:
+    """PPV and NPV where the target is rarer or commoner than here."""
+    decision = evaluation.whole.decision(evaluation.at, "image")
+    lines = [
+        f"If {prevalence:.0%} of the images were {evaluation.target_name}: "
+        f"PPV {_one_line(figures['ppv'])}, NPV {_one_line(figures['npv'])}"
+        for prevalence, figures in decision.at_prevalence.items()
+    ]
+    return Text("\n".join(lines))
 
 
 def _table(title: str) -> Table:
@@ -128,8 +180,8 @@ def _table(title: str) -> Table:
 
 def _interval_note(evaluation: Evaluation) -> str:
     return (
-        f"[ ] 95 % interval from {evaluation.draws:,} bootstrap draws of whole lesions; "
-        f"exact binomial where hits or misses are few, none for other figures of fewer than {MIN_LESIONS} lesions."
+        f"[ ] 95 % interval, its width from {evaluation.draws:,} bootstrap draws of whole lesions; "
+        f"none for figures other than shares on fewer than {MIN_LESIONS} lesions."
     )
 
 
