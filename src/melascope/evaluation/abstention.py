@@ -5,12 +5,15 @@ Confidence is the highest of an image's seven probabilities. The most confident 
 The others go to a person. Three questions are asked of the accepted:
 
 - *Risk*: share whose top class is wrong (El-Yaniv & Wiener 2010, JMLR 11, 1605). Its area over coverage is the AURC
-  (Geifman et al. 2019), here by trapezoids between the distinct confidences.
+  (Geifman, Uziel & El-Yaniv 2019).
 - *Generalised risk*: share of all images that are wrong and accepted; its area is the AUGRC, the expected rate of
-  silent failures (Traub et al. 2024, "Overcoming common flaws in the evaluation of selective classification systems",
-  eq. 6 and 7). It does not reward a model for the few images it is surest of, as the AURC does.
+  silent failures (Traub et al. 2024, "Overcoming common flaws in the evaluation of selective classification
+  systems"). It does not hang on the few images that the model is surest of, as the AURC does.
 - *Melanomas missed among the accepted*: of a target class, accepted, and yet not called positive by the decision rule.
   Neither area knows of these: a model may be most confident where it takes a melanoma for a nevus.
+
+Both areas are taken by trapezoids between the distinct confidences, from the surest images' risk on, as in the code of
+Traub et al.; for the AUGRC that is what a random order of equal confidences gives.
 """
 
 from __future__ import annotations

@@ -8,14 +8,14 @@ p_t = 1 / (1 + w) on. Net benefit counts what that brings, in melanomas found pe
 
 Treating nobody brings 0, treating everybody π - (1 - π) · p_t / (1 - p_t) at prevalence π. The claim of a model is
 the difference to the better of the two. The difference to treating everybody is counted from what is left alone:
-TN / n · p_t / (1 - p_t) - FN / n. At a stated prevalence π the shares are put together anew (ibid., appendix):
+TN / n · p_t / (1 - p_t) - FN / n. At a stated prevalence π the shares are put together anew:
 
     net benefit = sensitivity · π - (1 - specificity) · (1 - π) · p_t / (1 - p_t)
 
 Each figure is thus a gain less a loss, both weighted shares. Its interval is the percentile interval of the same lesion
 draws for both. Where one of the shares has too few lesions for the bootstrap (see `intervals.py`; typically no
 melanoma missed at a low threshold, where draws would hold no miss either), the intervals of the two shares are put
-together instead (Zou & Donner 2008, Stat. Med. 27, 1693, eq. 4), which takes their errors as independent.
+together instead (Zou & Donner 2008, Stat. Med. 27, 1693), which takes their errors as independent.
 """
 
 from __future__ import annotations
