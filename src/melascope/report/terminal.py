@@ -69,7 +69,8 @@ def print_price_menu(rows: Sequence[PriceRow], point: OperatingPoint, console: C
 
 def _gaps(rows: Sequence[PriceRow]) -> list[str]:
     """Why a row of the menu has no figures."""
-    return [f"{row.target_sensitivity:.2f}: {row.threshold}" for row in rows if isinstance(row.threshold, NotApplicable)]
+    missing = [row for row in rows if isinstance(row.threshold, NotApplicable)]
+    return [f"{row.target_sensitivity:.2f}: {row.threshold}" for row in missing]
 
 
 def _decision_table(evaluation: Evaluation, *, wide: bool) -> Table:
