@@ -31,7 +31,8 @@ def test_only_a_name_is_needed_and_the_rest_is_the_seeds_baseline(tmp_path):
     )
     assert (recipe.train.learning_rate, recipe.train.weight_decay) == (3e-4, 1e-4)
     assert (recipe.train.batch_size, recipe.train.epochs, recipe.input.width, recipe.input.height) == (32, 10, 224, 224)
-    assert recipe.target_sensitivity == 0.90
+    assert (recipe.target, recipe.target_sensitivity) == (("mel",), 0.90)
+    assert recipe.operating_point_rule == "guaranteed"
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,10 @@ def test_only_a_name_is_needed_and_the_rest_is_the_seeds_baseline(tmp_path):
         ("[train]\nepochs = 'ten'", "train.epochs: Input should be a valid integer"),
         ("[train]\nschedule = 'linear'", "train.schedule: Input should be 'constant' or 'cosine' (found 'linear')"),
         ("[input]\nmean = [0.5]", "input.mean"),
+        ("operating_point_rule = 'grid'", "operating_point_rule: Input should be 'guaranteed' or 'empirical'"),
+        ("target = ['melanoma']", "target: Value error, should be some, not all, of akiec, bcc"),
+        ("target = []", "target: Value error, should be some, not all"),
+        ("target = ['mel', 'mel']", "each once (found ['mel', 'mel'])"),
         ("train = 3", "train: Input should be"),
     ],
 )
@@ -94,7 +99,9 @@ recipes = st.builds(
     Recipe,
     name=st.from_regex(r"\A[a-z0-9][a-z0-9_.-]*\Z"),
     seed=st.integers(0, 2**40),
+    target=st.sampled_from([("mel",), ("mel", "bcc", "akiec")]),
     target_sensitivity=st.floats(0.01, 0.99),
+    operating_point_rule=st.sampled_from(["guaranteed", "empirical"]),
     model=st.builds(ModelRecipe, backbone=st.text(), pretrained=st.booleans(), init=st.text(), dropout=share),
     loss=st.builds(LossRecipe, melanoma_factor=positive, label_smoothing=share),
     augment=st.builds(AugmentRecipe, flip=st.booleans(), rotate_degrees=st.floats(0, 180)),

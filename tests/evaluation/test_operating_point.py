@@ -1,6 +1,7 @@
 """Is the threshold chosen from validation rows only, at an exact score step, and frozen?"""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 
 from melascope.classes import MEL
 from melascope.errors import OperatingPointError
+from melascope.evaluation.evaluate import evaluate
 from melascope.evaluation.operating_point import OperatingPoint, choose_operating_point
-from melascope.evaluation.rules import RULES, Candidates, empirical_threshold
+from melascope.evaluation.rules import RULES, Candidates, empirical_threshold, lower_bound
 from melascope.tables.predictions import PredictionsOrigin
 
 
@@ -41,10 +43,36 @@ def test_no_higher_threshold_reaches_the_target(seed, n, target, levels):
 def test_every_rule_gives_a_threshold_that_does_what_it_says(rule, validation):
     point = choose_operating_point(validation, target_sensitivity=0.8, rule=rule)
     assert point.rule == rule
-    assert point.sensitivity >= 0.8
+    reached = point.sensitivity if rule == "empirical" else point.lesion_sensitivity_lower_bound
+    assert reached >= 0.8
     called, is_mel = point.is_positive(validation.probabilities), validation.dx == "mel"
     assert called[is_mel].mean() == point.sensitivity
     assert (~called)[~is_mel].mean() == point.specificity
+
+
+@pytest.mark.parametrize("target", [("mel",), ("mel", "bcc", "akiec")])
+@pytest.mark.parametrize("rule", RULES)
+def test_its_lesions_are_those_that_evaluation_counts(rule, target, validation):
+    point = choose_operating_point(validation, target=target, rule=rule)
+    judged = evaluate(validation, point, split="val", draws=0).whole.decision("operating_point", "lesion")
+    assert point.lesion_sensitivity == judged.tp / (judged.tp + judged.fn)
+    assert point.n_target_lesions == judged.tp + judged.fn
+    assert point.lesion_sensitivity_lower_bound == lower_bound(judged.tp, judged.tp + judged.fn)
+
+
+def test_guaranteed_is_the_default_and_one_lesion_fewer_would_not_do(validation):
+    point = choose_operating_point(validation)
+    assert point.rule == "guaranteed"
+    found = round(point.lesion_sensitivity * point.n_target_lesions)
+    assert lower_bound(found, point.n_target_lesions) >= 0.9 > lower_bound(found - 1, point.n_target_lesions)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_promise_is_told_and_never_rounded_up(rule, validation):
+    point = choose_operating_point(validation, rule=rule)
+    told = float(re.search(r"at least (\d\.\d+) do", point.promise)[1])
+    assert 0 <= point.lesion_sensitivity_lower_bound - told < 0.001
+    assert ("as asked for" in point.promise) == (point.lesion_sensitivity_lower_bound >= 0.9) == (rule == "guaranteed")
 
 
 def test_it_counts_what_it_rests_on(validation):
@@ -141,6 +169,18 @@ def test_a_changed_file_is_refused(validation, tmp_path):
             OperatingPoint.read(path)
     with pytest.raises(OperatingPointError):
         OperatingPoint.read(tmp_path / "absent.json")
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_a_file_of_another_version_is_refused_with_the_way_on(validation, tmp_path, version):
+    path = choose_operating_point(validation).write(tmp_path / "operating_point.json")
+    content = json.loads(path.read_text()) | {"schema_version": version}
+    for name in ("lesion_sensitivity", "lesion_sensitivity_lower_bound"):
+        del content[name]
+    path.write_text(json.dumps(content))
+    with pytest.raises(OperatingPointError, match=f"schema version {version}") as caught:
+        OperatingPoint.read(path)
+    assert "melascope train --resume" in caught.value.fix and caught.value.where == path
 
 
 def test_every_field_is_under_the_hash(validation):

@@ -38,6 +38,12 @@ def predictions(split: str, source: str = "ham10000", classes: tuple[str, ...] =
 
 
 @pytest.fixture
+def validation() -> Predictions:
+    """Twenty lesions of each class."""
+    return predictions("val")
+
+
+@pytest.fixture
 def judge():
     """(source, classes, with_point) -> evaluation and its predictions."""
 

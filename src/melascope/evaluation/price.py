@@ -19,7 +19,7 @@ from melascope.tables.results import NotApplicable
 TARGETS = (0.80, 0.85, 0.90, 0.95)
 """Target sensitivities on the menu."""
 
-PREVALENCE = 0.02
+PREVALENCE = 0.05
 """Share of target lesions among those looked at: an assumption to show the price by, not a measurement."""
 
 
