@@ -34,7 +34,8 @@ def build_network(recipe: ModelRecipe, *, seed: int, download: bool = True) -> n
 
     Raises
     ------
-    RecipeError : unknown backbone, ImageNet weights that cannot be had, or an init file that does not fit.
+    RecipeError : unknown backbone, two kinds of first weights, ImageNet weights that cannot be had, or an init file
+        that does not fit.
     """
     name = BACKBONES.get(recipe.backbone, recipe.backbone)
     if not timm.is_model(name):
@@ -44,11 +45,16 @@ def build_network(recipe: ModelRecipe, *, seed: int, download: bool = True) -> n
             where="model.backbone",
             expected=f"one of {', '.join(BACKBONES)}, or a timm name" + (f" such as {', '.join(near)}" if near else ""),
         )
+    if recipe.pretrained and recipe.init:
+        raise RecipeError(
+            "The recipe names two kinds of first weights: ImageNet's and a file.",
+            where="model",
+            expected="pretrained = true, or init, or neither",
+        )
     arguments = {"num_classes": len(CLASSES), "drop_rate": recipe.dropout, "drop_path_rate": recipe.drop_path}
-    pretrained = recipe.pretrained and download
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # timm's initialisers draw from the global generator; fork_rng gives it back untouched
-        network = _pretrained(name, arguments) if pretrained else _create(name, arguments)
+        network = _pretrained(name, arguments) if recipe.pretrained and download else _create(name, arguments)
         _calm_head(network)
     if recipe.init and download:
         _load_init(network, Path(recipe.init))
@@ -63,24 +69,27 @@ def _calm_head(network: nn.Module) -> None:
         nn.init.zeros_(head.bias)
 
 
-def _create(name: str, arguments: dict) -> nn.Module:
+def _create(name: str, arguments: dict, *, pretrained: bool = False) -> nn.Module:
     try:
-        return timm.create_model(name, pretrained=False, **arguments)
+        return timm.create_model(name, pretrained=pretrained, **arguments)
     except TypeError:  # a few architectures know no drop_path_rate
         if arguments["drop_path_rate"] > 0:
             raise RecipeError(
                 f"The backbone {name} has no stochastic depth.", where="model.drop_path", expected="0"
             ) from None
         arguments = {key: value for key, value in arguments.items() if key != "drop_path_rate"}
-        return timm.create_model(name, pretrained=False, **arguments)
+        return timm.create_model(name, pretrained=pretrained, **arguments)
 
 
 def _pretrained(name: str, arguments: dict) -> nn.Module:
     try:
-        return timm.create_model(name, pretrained=True, **arguments)
+        return _create(name, arguments, pretrained=True)
+    except RecipeError:
+        raise
     except Exception as error:  # each hub client raises its own family; the way on is the same for all of them
+        reason = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
         raise RecipeError(
-            f"ImageNet weights of {name} could not be had ({type(error).__name__}: {str(error).splitlines()[0]}).",
+            f"ImageNet weights of {name} could not be had ({reason}).",
             where="model.pretrained",
             expected="a network connection the first time, or weights already in the cache",
             fix='go on without: `pretrained = false` (from scratch), or `init = "weights.safetensors"` from a machine '
@@ -89,7 +98,7 @@ def _pretrained(name: str, arguments: dict) -> nn.Module:
 
 
 def _load_init(network: nn.Module, path: Path) -> None:
-    """Load every tensor of `path` that fits; the classifier head may differ, anything else may not."""
+    """Load the tensors of `path`; the classifier head may differ or be absent, anything else may not."""
     if not path.is_file():
         raise RecipeError(
             "The init file is missing.", where=path, expected="a safetensors file", fix="correct model.init"
@@ -100,15 +109,16 @@ def _load_init(network: nn.Module, path: Path) -> None:
         raise RecipeError(
             f"The init file cannot be read ({error}).", where=path, expected="a safetensors file"
         ) from error
-    own = network.state_dict()
-    head = network.get_classifier()
-    head_names = {name for name, module in network.named_modules() if module is head}
+    own, head = network.state_dict(), network.get_classifier()
+    heads = tuple(f"{name}." for name, module in network.named_modules() if module is head)
     fits = {key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape}
-    unmet = [key for key in own if key not in fits and not any(key.startswith(f"{name}.") for name in head_names)]
-    if unmet:
+    lacking = [key for key in own if key not in fits and not key.startswith(heads)]
+    foreign = [key for key in tensors if key not in fits and not key.startswith(heads)]
+    if lacking or foreign:  # a deeper network of the same family holds all tensors of a shallower one, and more
         raise RecipeError(
-            f"The init file lacks {len(unmet)} tensors of this backbone, e.g. {unmet[0]}.",
+            f"The init file is of another architecture: {len(lacking)} tensors of this backbone have no match in it, "
+            f"{len(foreign)} of its own fit nowhere, e.g. {(lacking + foreign)[0]}.",
             where=path,
-            expected="weights of the same architecture (its head may differ)",
+            expected="weights of the same backbone (its head may differ)",
         )
     network.load_state_dict(fits, strict=False)

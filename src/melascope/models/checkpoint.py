@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file, save
@@ -11,20 +11,35 @@ from torch import nn
 
 from melascope.errors import CheckpointError
 from melascope.files import sha256_bytes, write_bytes, write_json
-from melascope.tables.runs import CheckpointCard, read_card, verified
+from melascope.tables.runs import CheckpointCard, verified
+
+_SCALER = "scaler"
+
+
+class Scaler(Protocol):
+    """What keeps 16-bit gradients in range: Fabric's precision, or torch's `GradScaler`; empty where none is needed."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
 
 
 def save_checkpoint(
-    folder: Path, which: str, network: nn.Module, card: dict[str, Any], optimizer: torch.optim.Optimizer | None = None
+    folder: Path,
+    which: str,
+    network: nn.Module,
+    card: dict[str, Any],
+    *,
+    optimizer: torch.optim.Optimizer | None = None,
+    scaler: Scaler | None = None,
 ) -> CheckpointCard:
-    """Write `<which>.json` and the safetensors files it names.
+    """Write `<which>.json` and the safetensors files it names; with an optimizer, training can go on from them.
 
     Tensors are written first, under names that hold their digest; then the card is replaced in one step; then
     the files that no card names any more are removed. A kill at any moment leaves a checkpoint that loads.
     """
     files = {"weights": _tensors_of(network.state_dict())}
     if optimizer is not None:
-        files["training_state"] = _optimizer_tensors(optimizer)
+        files["training_state"] = _tensors_of(_flat(optimizer, scaler))
     names: dict[str, str] = {}
     for role, tensors in files.items():
         data = save(tensors)
@@ -48,30 +63,39 @@ def load_weights(network: nn.Module, path: Path) -> None:
         raise CheckpointError(f"The weights do not fit the network: {str(error)[:300]}", where=path) from error
 
 
-def load_training_state(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> CheckpointCard:
-    """Bring network and optimizer to where `last` left them."""
-    card = read_card(folder / "last.json")
+def load_training_state(
+    folder: Path,
+    card: CheckpointCard,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    scaler: Scaler | None = None,
+) -> None:
+    """Bring network, optimizer and scaler to where the card's checkpoint left them."""
     load_weights(network, verified(folder / card.weights, card.weights_sha256))
     tensors = load_file(verified(folder / card.training_state, card.training_state_sha256))
-    state = optimizer.state_dict()
-    state["state"] = {}
+    fields: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
-        index, field = name.split(".", 1)
-        state["state"].setdefault(int(index), {})[field] = tensor
-    optimizer.load_state_dict(state)
-    return card
+        owner, field = name.split(".", 1)
+        fields.setdefault(owner, {})[field] = tensor
+    scale = fields.pop(_SCALER, {})
+    if scaler is not None and scale:
+        scaler.load_state_dict({field: tensor.item() for field, tensor in scale.items()})
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": {int(index): of for index, of in fields.items()}})
 
 
 def _tensors_of(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """AdamW's moments and step counts as `<parameter index>.<field>`; its settings follow from the recipe."""
-    return _tensors_of(
-        {
-            f"{index}.{field}": torch.as_tensor(value)
-            for index, fields in optimizer.state_dict()["state"].items()
-            for field, value in fields.items()
-        }
-    )
+def _flat(optimizer: torch.optim.Optimizer, scaler: Scaler | None) -> dict[str, torch.Tensor]:
+    """AdamW's moments and step counts as `<parameter index>.<field>`, the scaler's numbers as `scaler.<field>`.
+
+    The optimizer's settings follow from the recipe.
+    """
+    owners = optimizer.state_dict()["state"] | ({_SCALER: scaler.state_dict()} if scaler else {})
+    return {
+        f"{owner}.{field}": torch.as_tensor(value)
+        for owner, fields in owners.items()
+        for field, value in fields.items()
+    }

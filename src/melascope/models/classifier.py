@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from melascope.classes import CLASSES
 from melascope.config import ModelRecipe
 from melascope.models.augment import normalise
 from melascope.models.backbones import build_network
@@ -70,4 +71,4 @@ def predict_logits(
                 progress(min(start + batch_size, len(pixels)), len(pixels))
     finally:
         network.train(was_training)
-    return np.concatenate(pieces) if pieces else np.zeros((0, 7), dtype=np.float32)
+    return np.concatenate(pieces) if pieces else np.zeros((0, len(CLASSES)), dtype=np.float32)

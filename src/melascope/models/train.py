@@ -14,8 +14,8 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from melascope.classes import CLASSES
-from melascope.config import Recipe
-from melascope.errors import DataError
+from melascope.config import Recipe, validated
+from melascope.errors import DataError, RecipeError, RunError
 from melascope.files import write_text
 from melascope.models.augment import augment
 from melascope.models.backbones import build_network
@@ -24,7 +24,7 @@ from melascope.models.classifier import predict_logits
 from melascope.models.interruption import Interruption
 from melascope.models.losses import Loss, build_loss
 from melascope.models.order import batches, epoch_order, key, keyed_generator
-from melascope.tables.runs import RunDirectory
+from melascope.tables.runs import CheckpointCard, RunDirectory, read_card
 
 SAVE_EVERY_SECONDS = 120.0
 LOWER_IS_BETTER = frozenset({"nll"})
@@ -88,15 +88,34 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     train = recipe.train
     warmup = train.warmup_epochs * steps_per_epoch
     if step < warmup:
-        return train.learning_rate * (step + 1) / warmup
+        return train.learning_rate * min(1.0, (step + 1) / warmup)  # a warm-up may end in the middle of a step
     if train.schedule == "constant":
         return train.learning_rate
     share = (step - warmup) / max(1.0, train.epochs * steps_per_epoch - warmup)
     return train.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
+def _one_device(accelerator: str, precision: str) -> Fabric:
+    """The device that was asked for, or a refusal; never another one, nor another precision."""
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+    except (RuntimeError, ValueError) as error:  # Fabric's answers to an absent device and to an unknown name
+        raise RecipeError(
+            f"The device {accelerator!r} cannot be used ({error})", where="--device", expected="auto, cpu, cuda or mps"
+        ) from error
+    if precision == "16-mixed" and fabric.device.type == "cpu":  # Fabric would take bf16-mixed instead
+        raise RecipeError("A CPU does not train in 16-mixed.", where="train.precision", expected="32-true, bf16-mixed")
+    return fabric
+
+
 class Trainer:
-    """One training of one recipe into one run directory."""
+    """One training of one recipe into one run directory, from where its checkpoint `last` stands, if there is one.
+
+    Raises
+    ------
+    RecipeError : device, precision, backbone or loss cannot be used.
+    RunError : the checkpoint `last` was made from another recipe, data set or split.
+    """
 
     def __init__(
         self,
@@ -106,11 +125,12 @@ class Trainer:
         figures_of: FiguresOf,
         *,
         accelerator: str = "auto",
-        progress: Progress | None = None,
     ) -> None:
-        self.recipe, self.data, self.run, self.figures_of, self.progress = recipe, data, run, figures_of, progress
-        self.fabric = Fabric(accelerator=accelerator, devices=1, precision=recipe.train.precision)
-        network = build_network(recipe.model, seed=key("weights", recipe.seed))
+        self.recipe, self.data, self.run, self.figures_of = recipe, data, run, figures_of
+        last = run.checkpoints / "last.json"
+        card = self._own(read_card(last)) if last.is_file() else None
+        self.fabric = _one_device(accelerator, recipe.train.precision)
+        network = build_network(recipe.model, seed=key("weights", recipe.seed), download=card is None)
         if recipe.train.channels_last:
             network = network.to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(
@@ -120,43 +140,68 @@ class Trainer:
         counts = np.bincount(data.labels[data.train], minlength=len(CLASSES))
         self.loss: Loss = build_loss(recipe.loss, counts)
         self.steps_per_epoch = len(batches(np.arange(len(data.train)), recipe.train.batch_size))
-        self.state = _State()
+        self.state = self._resumed(card) if card else _State()
+        self._drop_later_rows()
         self._saved_at = time.monotonic()
 
     @property
     def device(self) -> str:
         return str(self.fabric.device)
 
-    def resume(self) -> None:
-        """Go back to the checkpoint `last`, if there is one; rows of `results.csv` after it are dropped."""
-        if not (self.run.checkpoints / "last.json").is_file():
-            return
-        card = load_training_state(self.run.checkpoints, self._bare(), self.optimizer)
-        self.state = _State(
+    def _own(self, card: CheckpointCard) -> CheckpointCard:
+        """The card, if it was made from this recipe, data set and split: training goes on with those or not at all."""
+        begun_with = {
+            "recipe": (validated(Recipe, card.recipe, where=self.run.checkpoints / "last.json"), self.recipe),
+            "data set": (card.dataset_fingerprint, self.data.dataset_fingerprint),
+            "split": (card.split_sha256, self.data.split_sha256),
+        }
+        others = [name for name, (then, now) in begun_with.items() if then != now]
+        if others:
+            raise RunError(
+                f"This training began with another {' and another '.join(others)}.",
+                where=self.run.root,
+                expected="recipe.toml, split.csv and images as they were",
+                fix="put them back, or start a new run: melascope train RECIPE --data DATA --split SPLIT.csv",
+            )
+        return card
+
+    def _resumed(self, card: CheckpointCard) -> _State:
+        load_training_state(
+            self.run.checkpoints, card, self._bare(), self.optimizer, scaler=self.fabric.strategy.precision
+        )
+        return _State(
             card.epoch, card.step, card.step_in_epoch, card.loss_sum, card.images_seen, card.best_figure, card.figures
         )
+
+    def _drop_later_rows(self) -> None:
+        """Rows of `results.csv` that the checkpoint does not know come again: a kill may fall between the two."""
         if self.run.results.is_file():
             lines = self.run.results.read_text(encoding="utf-8").splitlines()
-            write_text(self.run.results, "".join(f"{line}\n" for line in lines[: 1 + card.epoch]))
+            write_text(self.run.results, "".join(f"{line}\n" for line in lines[: 1 + self.state.epoch]))
 
-    def fit(self) -> None:
+    def fit(self, progress: Progress | None = None) -> None:
         """Train until the recipe's last epoch.
 
         Raises
         ------
-        KeyboardInterrupt : on Ctrl-C or SIGTERM, after the step is finished and `last` is saved.
+        KeyboardInterrupt : on Ctrl-C or SIGTERM, after the step or the epoch is finished and `last` is saved.
+        RecipeError : the loss, or validation's logits, are no longer finite; the checkpoints are from before.
         """
         with Interruption() as interruption:
             while self.state.epoch < self.recipe.train.epochs:
                 for rows in self._remaining_batches():
                     loss = self._step(rows)
-                    if self.progress:
-                        self.progress.step(self.state.epoch, self.state.step_in_epoch, self.steps_per_epoch, loss)
+                    if progress:
+                        progress.step(self.state.epoch, self.state.step_in_epoch, self.steps_per_epoch, loss)
                     if interruption.asked or time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS:
                         self._save("last")
                     if interruption.asked:
                         raise KeyboardInterrupt
-                self._finish_epoch()
+                row = self._finish_epoch()
+                if progress:
+                    progress.epoch(row)
+                if interruption.asked:
+                    raise KeyboardInterrupt
 
     def _remaining_batches(self) -> Iterator[np.ndarray]:
         recipe, labels = self.recipe, self.data.labels[self.data.train]
@@ -165,16 +210,16 @@ class Trainer:
             yield self.data.train[positions]
 
     def _step(self, rows: np.ndarray) -> float:
-        recipe, state = self.recipe, self.state
+        recipe, state, device = self.recipe, self.state, self.fabric.device
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(recipe, state.step, self.steps_per_epoch)
         generator = keyed_generator("augment", recipe.seed, state.epoch, state.step_in_epoch)
-        pixels = torch.from_numpy(self.data.pixels[rows]).to(self.fabric.device)
-        labels = torch.from_numpy(self.data.labels[rows]).to(self.fabric.device)
+        pixels = torch.from_numpy(self.data.pixels[rows]).to(device)
+        labels = torch.from_numpy(self.data.labels[rows]).to(device)
         batch = augment(pixels, recipe.augment, recipe.input.mean, recipe.input.std, generator)
         if recipe.train.channels_last:
             batch = batch.contiguous(memory_format=torch.channels_last)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             # dropout can be given no generator of its own: the global one is keyed for this step, then given back
             torch.manual_seed(key("dropout", recipe.seed, state.epoch, state.step_in_epoch))
             self.network.train()
@@ -184,22 +229,29 @@ class Trainer:
         self.optimizer.step()
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise DataError(
-                f"The training loss became {value} at epoch {state.epoch + 1}, step {state.step_in_epoch + 1}.",
-                fix="lower train.learning_rate, or use precision 32-true",
-            )
+            raise self._diverged(f"The training loss became {value} at step {state.step_in_epoch + 1}")
         state.step += 1
         state.step_in_epoch += 1
         state.loss_sum += value * len(rows)
         state.images_seen += len(rows)
         return value
 
-    def _finish_epoch(self) -> None:
+    def _diverged(self, what: str) -> RecipeError:
+        return RecipeError(
+            f"{what} of epoch {self.state.epoch + 1}.",
+            where=self.run.recipe,
+            fix="lower train.learning_rate, or use precision 32-true, in a new run",
+        )
+
+    def _finish_epoch(self) -> dict[str, float]:
+        """Validate, keep the best weights, and return the row that was added to `results.csv`."""
         state, data = self.state, self.data
         rate = learning_rate(self.recipe, state.step - 1, self.steps_per_epoch)
         logits = predict_logits(
             self.network, _Rows(data.pixels, data.val), self.recipe.input.mean, self.recipe.input.std
         )
+        if not np.isfinite(logits).all():
+            raise self._diverged("Validation met logits that are not finite at the end")
         state.figures = self.figures_of(data.labels[data.val], logits)
         row = {
             "epoch": state.epoch + 1,
@@ -216,8 +268,7 @@ class Trainer:
             self._save("best")
         self._append(row)
         self._save("last")
-        if self.progress:
-            self.progress.epoch(row)
+        return row
 
     def _append(self, row: dict[str, float]) -> None:
         """Add a row to `results.csv` (rewritten whole, so that a kill leaves no half line)."""
@@ -248,7 +299,8 @@ class Trainer:
             "dataset_fingerprint": data.dataset_fingerprint,
             "split_sha256": data.split_sha256,
         }
-        save_checkpoint(self.run.checkpoints, which, self._bare(), card, self.optimizer if which == "last" else None)
+        resumable = {"optimizer": self.optimizer, "scaler": self.fabric.strategy.precision} if which == "last" else {}
+        save_checkpoint(self.run.checkpoints, which, self._bare(), card, **resumable)
         self._saved_at = time.monotonic()
 
     def _bare(self) -> nn.Module:

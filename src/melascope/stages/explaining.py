@@ -23,7 +23,7 @@ from melascope.models.classifier import Classifier
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import load_image, with_known_facts
 from melascope.tables.lesions import LesionTable
-from melascope.tables.maps import MapStore
+from melascope.tables.maps import MapStore, write_map_batches
 from melascope.tables.predictions import probabilities_from_logits
 from melascope.tables.runs import CheckpointCard, RunDirectory
 
@@ -130,18 +130,22 @@ def explain_images(
     -------
     lines : one sentence an image, as `describe` gives it
     """
-    out = make_folder(Path(out))
     explainer = Explainer(run, method=method)
+    out = make_folder(Path(out))
     stems = file_stems(table.image_id)  # an id from somebody's table may hold `/` or `..`
-    stores, lines = [], []
-    with reporter.bar("explaining") as advance:
+    lines: list[str] = []
+
+    def drawn() -> Iterator[MapStore]:
+        """Draw each batch as it comes, and hand on its maps."""
         for batch, store in explainer.explain(table):
-            stores.append(store)
             for one in batch:
                 save_image(out / f"{stems[one.image_id]}_maps.jpg", panel(one))
                 lines.append(" · ".join(describe(one, explainer.point)))
             advance(len(lines), len(table))
-    MapStore.joined(stores).write(out / "maps.npz")
+            yield store
+
+    with reporter.bar("explaining") as advance:
+        write_map_batches(out / "maps.npz", drawn(), len(table))
     return lines
 
 
@@ -177,13 +181,13 @@ def explain_one(
     scale = shared_scale(one.maps)
     look = {"colormap": colormap} if colormap else {}
     make_folder(Path(out).parent)
-    save_image(Path(out), render_overlay(one.image, one.maps[column], scale=scale, **look))
+    picture = save_image(Path(out), render_overlay(one.image, one.maps[column], scale=scale, **look))
     height, width = one.maps.shape[1:]
     evidence = "" if one.maps[column].max() > 0 else "; no positive evidence for it: the overlay shows the bare image"
     return [
         *describe(one, explainer.point),
         f"Map: {store.method} of {CLASSES[column]} at {store.layer}, {width}×{height} cells{evidence}",
-        f"Overlay: {out}",
+        f"Overlay: {picture}",
     ]
 
 

@@ -24,7 +24,7 @@ from melascope.evaluation.metrics import METRICS, Sample, Tally
 from melascope.evaluation.operating_point import choose_operating_point
 from melascope.evaluation.rules import check_enough_lesions
 from melascope.evaluation.target import is_target, target_name
-from melascope.files import make_folder, write_json, write_manifest, write_text
+from melascope.files import MANIFEST, make_folder, write_json, write_manifest, write_text
 from melascope.models.classifier import Classifier
 from melascope.models.train import Trainer, TrainingData
 from melascope.report.plots import save_training_curves
@@ -109,12 +109,15 @@ def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto
     split = _split_of(run, facts, dataset.table)
     store = dataset.pixels(recipe.input.width, recipe.input.height, reporter)
     data = _training_data(dataset.table, split, store.pixels)
-    trainer = Trainer(recipe, data, run, validation_figures, accelerator=accelerator)
     _check_selectable(recipe, data, dataset.table.lesion_key)
-    trainer.resume()
+    trainer = Trainer(recipe, data, run, validation_figures, accelerator=accelerator)
+    (run.root / MANIFEST).unlink(missing_ok=True)  # from here on files change: the run is not complete
+    if trainer.state.step:
+        facts |= {"resumed": [*facts.get("resumed", ()), {"at_step": trainer.state.step, **_environment()}]}
+        write_json(run.facts, facts)
     began = time.monotonic()
-    with reporter.training(recipe.train.epochs) as trainer.progress:
-        trainer.fit()
+    with reporter.training(recipe.train.epochs) as bars:
+        trainer.fit(bars)
     facts |= {
         "status": "trained",
         "source": dataset.table.source,
@@ -206,8 +209,11 @@ def _environment() -> dict[str, Any]:
 
 
 def _git_commit() -> str:
-    """Commit of the code, with `-dirty` if it was changed since; empty outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    """Commit of the code, with `-dirty` if it was changed since; empty outside a checkout of melascope itself."""
+    checkout = Path(__file__).parents[3]
+    if not (checkout / ".git").exists():  # installed: git would name the commit of whatever project is around
+        return ""
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

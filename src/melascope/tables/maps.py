@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from melascope.files import atomic_path
 
 SCHEMA_VERSION = 1
 _FACTS = ("method", "layer", "input_width", "input_height", "checkpoint_sha256")
+_MAP_HEADER = {"descr": "<f4", "fortran_order": False}
 
 
 @dataclass(frozen=True)
@@ -66,25 +67,7 @@ class MapStore:
 
     def write(self, path: Path) -> Path:
         """Write an `.npz` file that holds arrays and one JSON text; nothing in it is pickled."""
-        facts = {
-            "schema_version": SCHEMA_VERSION,
-            "class_order": list(CLASSES),
-            "method": self.method,
-            "layer": self.layer,
-            "input_width": self.input_width,
-            "input_height": self.input_height,
-            "checkpoint_sha256": self.checkpoint_sha256,
-            "scale": "signed, logit units, not rescaled",
-        }
-        with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-            np.savez_compressed(
-                stream,
-                image_id=self.image_id.astype(str),
-                logits=self.logits.astype(np.float32),
-                maps=self.maps.astype(np.float32),
-                facts=np.array(json.dumps(facts, sort_keys=True)),
-            )
-        return Path(path)
+        return write_map_batches(path, [self], len(self))
 
     @classmethod
     def read(cls, path: Path) -> MapStore:
@@ -119,3 +102,50 @@ class MapStore:
             maps=arrays["maps"],
             **{name: facts[name] for name in _FACTS},
         )
+
+
+def write_map_batches(path: Path, batches: Iterable[MapStore], n_images: int) -> Path:
+    """Write one map file from batches that the same engine made, each let go when the next one comes.
+
+    Parameters
+    ----------
+    path : the `.npz` file; it appears when all is written, whole, or not at all
+    batches : at least one
+    n_images : in all batches together
+
+    Raises
+    ------
+    ValueError : batches of different maps, or another number of images than was told.
+    """
+    ids, logits, kinds = [], [], []
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("maps.npy", "w", force_zip64=True) as member:
+            for batch in batches:
+                kinds.append((*batch.maps.shape[1:], *(getattr(batch, name) for name in _FACTS)))
+                if kinds[0] != kinds[-1]:
+                    raise ValueError(f"a batch of other maps: first {kinds[0]}, now {kinds[-1]}")
+                if len(kinds) == 1:
+                    shape = (n_images, *batch.maps.shape[1:])
+                    facts = _facts_text(batch)
+                    np.lib.format.write_array_header_1_0(member, {**_MAP_HEADER, "shape": shape})
+                member.write(batch.maps.astype(_MAP_HEADER["descr"]).tobytes())
+                ids.extend(batch.image_id)
+                logits.append(batch.logits)
+        if len(ids) != n_images:
+            raise ValueError(f"maps of {len(ids)} images came, {n_images} were told")
+        small = {"image_id": np.array(ids).astype(str), "logits": np.concatenate(logits).astype(np.float32)}
+        for name, array in {**small, "facts": np.array(facts)}.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+    return Path(path)
+
+
+def _facts_text(store: MapStore) -> str:
+    """What the maps are of and on which scale they stand, as the file says it."""
+    facts = {
+        "schema_version": SCHEMA_VERSION,
+        "class_order": list(CLASSES),
+        **{name: getattr(store, name) for name in _FACTS},
+        "scale": "signed, logit units, not rescaled",
+    }
+    return json.dumps(facts, sort_keys=True)
