@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from melascope.classes import CLASSES
 from melascope.errors import DataError, OperatingPointError
-from melascope.evaluation.decisions import DECISION_FIGURES
+from melascope.evaluation.decisions import DECISION_FIGURES, predictive_values
 from melascope.evaluation.evaluate import evaluate, evaluated_rows
 from melascope.evaluation.metrics import METRICS
 from melascope.evaluation.operating_point import choose_operating_point
@@ -32,13 +33,13 @@ def evaluation(table, point):
 
 def test_the_figures_are_scikit_learns(evaluation, table):
     truth, predicted = table.labels, table.probabilities.argmax(axis=1)
-    overall = evaluation.whole.overall
+    overall = evaluation.whole.image.overall
     assert overall["accuracy"].value == pytest.approx(sk.accuracy_score(truth, predicted), abs=1e-9)
     assert overall["balanced_accuracy"].value == pytest.approx(sk.balanced_accuracy_score(truth, predicted), abs=1e-9)
     assert overall["macro_f1"].value == pytest.approx(sk.f1_score(truth, predicted, average="macro"), abs=1e-9)
-    assert np.array_equal(evaluation.whole.confusion, sk.confusion_matrix(truth, predicted))
+    assert np.array_equal(evaluation.whole.image.confusion, sk.confusion_matrix(truth, predicted))
     auroc = sk.roc_auc_score(truth == 4, table.probabilities[:, 4])
-    assert evaluation.whole.per_class["auroc"]["mel"].value == pytest.approx(auroc, abs=1e-9)
+    assert evaluation.whole.image.per_class["auroc"]["mel"].value == pytest.approx(auroc, abs=1e-9)
 
 
 def test_decisions_are_those_of_the_frozen_point(evaluation, table, point):
@@ -63,23 +64,66 @@ def test_a_lesion_is_judged_by_its_mean(evaluation, table, point):
     assert lesion.figures["ppv"].n == lesion.figures["ppv"].n_lesions == lesion.tp + lesion.fp
 
 
+def test_the_figures_of_lesions_are_those_of_their_means(evaluation, table):
+    lesions, first, row = np.unique(table.lesion_id.astype(str), return_index=True, return_inverse=True)
+    means = np.stack([np.bincount(row, column) for column in table.probabilities.T], axis=1)
+    means /= np.bincount(row)[:, None]
+    truth, level = table.labels[first], evaluation.whole.lesion
+    assert level.overall["balanced_accuracy"].value == pytest.approx(
+        sk.balanced_accuracy_score(truth, means.argmax(axis=1)), abs=1e-9
+    )
+    assert level.target["auroc"].value == pytest.approx(sk.roc_auc_score(truth == 4, means[:, 4]), abs=1e-9)
+    assert level.target["auroc"].unit == "lesion" and level.target["auroc"].n == len(lesions)
+    assert np.array_equal(level.confusion, sk.confusion_matrix(truth, means.argmax(axis=1)))
+
+
+def test_a_group_of_classes_can_be_the_target(table, draw_table):
+    target = ("mel", "bcc", "akiec")
+    validation = draw_table(n_lesions=300, seed=1, split="val")
+    judged = evaluate(table, choose_operating_point(validation, target=target, rule="empirical"), draws=0)
+    columns = [CLASSES.index(name) for name in target]
+    truth, score = np.isin(table.labels, columns), table.probabilities[:, columns].sum(axis=1)
+    assert judged.whole.image.target["auroc"].value == pytest.approx(sk.roc_auc_score(truth, score), abs=1e-9)
+    assert judged.whole.image.target["average_precision"].value == pytest.approx(
+        sk.average_precision_score(truth, score), abs=1e-9
+    )
+
+
+def test_predictive_values_elsewhere_follow_bayes(evaluation):
+    decision = evaluation.whole.decision("operating_point", "image")
+    se, sp = (decision.figures[name].value for name in ("sensitivity", "specificity"))
+    own = (decision.tp + decision.fn) / evaluation.whole.n_images
+    assert predictive_values(np.array([se]), np.array([sp]), own)[0] == pytest.approx(decision.figures["ppv"].value)
+    for prevalence, figures in decision.at_prevalence.items():
+        alarms = (1 - sp) * (1 - prevalence)
+        assert figures["ppv"].value == pytest.approx(se * prevalence / (se * prevalence + alarms))
+        assert figures["npv"].value == pytest.approx(1 - (1 - se) * prevalence / (1 - se * prevalence - alarms))
+
+
 def test_recall_and_sensitivity_at_argmax_are_one_figure(evaluation):
-    recall = evaluation.whole.per_class["recall"]["mel"]
+    recall = evaluation.whole.image.per_class["recall"]["mel"]
     assert recall == evaluation.whole.decision("argmax", "image").figures["sensitivity"]
 
 
 def test_intervals_hold_the_value_and_follow_the_seed(evaluation, table, point):
     for group in evaluation.groups.values():
-        figures = [*group.overall.values(), *(f for row in group.per_class.values() for f in row.values())]
-        figures += [f for decision in group.decisions for f in decision.figures.values()]
+        figures = []
+        for level in (group.image, group.lesion):
+            figures += [*level.overall.values(), *(f for row in level.per_class.values() for f in row.values())]
+            figures += level.target.values()
+        for decision in group.decisions:
+            figures += [
+                *decision.figures.values(),
+                *(f for two in decision.at_prevalence.values() for f in two.values()),
+            ]
         for figure in figures:
             assert isinstance(figure, Estimate)
             if figure.low is not None:
                 assert figure.low <= figure.value <= figure.high
     assert evaluate(table, point, draws=200) == evaluation
     other = evaluate(table, point, draws=200, seed=1)
-    assert other.whole.overall["accuracy"].low != evaluation.whole.overall["accuracy"].low
-    assert other.whole.overall["accuracy"].value == evaluation.whole.overall["accuracy"].value
+    assert other.whole.image.overall["accuracy"].low != evaluation.whole.image.overall["accuracy"].low
+    assert other.whole.image.overall["accuracy"].value == evaluation.whole.image.overall["accuracy"].value
 
 
 def test_the_interval_of_accuracy_is_the_plain_lesion_bootstrap(table):
@@ -93,21 +137,22 @@ def test_the_interval_of_accuracy_is_the_plain_lesion_bootstrap(table):
         right[np.concatenate([rows_of[one] for one in rng.integers(0, len(lesions), len(lesions))])].mean()
         for _ in range(4000)
     ]
-    ours = evaluate(small, None, draws=4000).whole.overall["accuracy"]
-    assert (ours.low, ours.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.012)
+    ours = evaluate(small, None, draws=4000).whole.image.overall["accuracy"]
+    assert (ours.low, ours.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.02)
+    assert ours.high - ours.low == pytest.approx(np.ptp(np.quantile(drawn, [0.025, 0.975])), rel=0.05)
 
 
 def test_the_histology_line_judges_those_rows_only(evaluation, table, point):
     only = evaluate(table.subset(table.dx_type == "histo"), point, draws=0)
     histology = evaluation.groups["histology"]
     assert histology.n_images == (table.dx_type == "histo").sum() < len(table)
-    assert histology.confusion == only.whole.confusion
+    assert histology.image.confusion == only.whole.image.confusion
     assert [d.tp for d in histology.decisions] == [d.tp for d in only.whole.decisions]
 
 
 def test_every_row_of_the_dicts_is_there(evaluation):
     for name, metric in METRICS.items():
-        where = evaluation.whole.per_class if metric.per_class else evaluation.whole.overall
+        where = evaluation.whole.image.per_class if metric.per_class else evaluation.whole.image.overall
         assert name in where
     assert {(d.at, d.unit) for d in evaluation.whole.decisions} == {
         (at, unit) for at in ("argmax", "operating_point") for unit in ("image", "lesion")
@@ -151,7 +196,8 @@ def test_a_table_of_another_project(table, tmp_path, point):
     theirs = foreign_csv(tmp_path, table)
     judged = evaluate(theirs, point, draws=50)
     assert judged.split == "" and judged.whole.n_images == judged.whole.n_lesions == len(table)
-    assert judged.whole.overall["accuracy"].value == evaluate(table, point, draws=0).whole.overall["accuracy"].value
+    ours = evaluate(table, point, draws=0)
+    assert judged.whole.image.overall["accuracy"].value == ours.whole.image.overall["accuracy"].value
     text = " ".join(judged.caveats)
     for said in ("names no splits", "does not say which data set", "name no lesion", "could not be checked"):
         assert said in text
@@ -163,14 +209,15 @@ def test_one_melanoma_only(draw_table, point):
     judged = evaluate(draw_table(dx=["mel"] + ["nv"] * 30), point, draws=100)
     sensitivity = judged.whole.decision("operating_point", "lesion").figures["sensitivity"]
     assert sensitivity.n == 1
-    assert sensitivity.high - sensitivity.low == pytest.approx(0.975)  # one lesion says almost nothing
-    assert judged.whole.per_class["auroc"]["mel"].low is None
+    assert sensitivity.low is None  # one lesion says nothing of the next
+    assert judged.whole.image.per_class["auroc"]["mel"].low is None
     assert any("Only 1 lesion of melanoma" in caveat for caveat in judged.caveats)
 
 
 def test_auroc_of_few_melanoma_lesions_has_no_interval(draw_table):
     for n_lesions in (9, 10):
-        auroc = evaluate(draw_table(dx=["mel"] * n_lesions + ["nv"] * 40), None, draws=200).whole.per_class["auroc"]
+        judged = evaluate(draw_table(dx=["mel"] * n_lesions + ["nv"] * 40), None, draws=200)
+        auroc = judged.whole.image.per_class["auroc"]
         assert (auroc["mel"].low is None) == (auroc["nv"].low is None) == (n_lesions == 9)
 
 
@@ -179,21 +226,21 @@ def test_no_melanoma(draw_table, point):
     for decision in judged.whole.decisions:
         assert decision.figures["sensitivity"] == NotApplicable(f"n=0 {decision.unit}s of melanoma")
         assert isinstance(decision.figures["specificity"], Estimate)
-    assert judged.whole.per_class["auroc"]["mel"] == NotApplicable("n=0 images of mel")
+    assert judged.whole.image.per_class["auroc"]["mel"] == NotApplicable("n=0 images of mel")
     assert "not applicable (n=0 images of melanoma)" in judged.headline()
 
 
 def test_one_class_only(draw_table):
     judged = evaluate(draw_table(dx=["mel"] * 30), None, draws=100)
-    assert judged.whole.per_class["specificity"]["mel"] == NotApplicable("n=0 images of classes other than mel")
-    assert judged.whole.per_class["auroc"]["mel"] == NotApplicable("n=0 images of classes other than mel")
-    assert judged.whole.overall["balanced_accuracy"].value == judged.whole.per_class["recall"]["mel"].value
+    assert judged.whole.image.per_class["specificity"]["mel"] == NotApplicable("n=0 images of classes other than mel")
+    assert judged.whole.image.per_class["auroc"]["mel"] == NotApplicable("n=0 images of classes other than mel")
+    assert judged.whole.image.overall["balanced_accuracy"].value == judged.whole.image.per_class["recall"]["mel"].value
     assert any("means over the other classes" in caveat for caveat in judged.caveats)
 
 
 def test_a_perfect_model_still_has_an_interval(draw_table):
     judged = evaluate(draw_table(300, skill=50.0), None, draws=100)
-    accuracy = judged.whole.overall["accuracy"]
+    accuracy = judged.whole.image.overall["accuracy"]
     assert accuracy.value == 1.0 and accuracy.high == 1.0 and 0.98 < accuracy.low < 1.0
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from melascope.evaluation import intervals
-from melascope.evaluation.intervals import clopper_pearson, interval, lesion_draws, percentile_interval
+from melascope.evaluation.intervals import clopper_pearson, interval, lesion_draws, percentile_interval, wilson
 
 
 def test_a_draw_holds_as_many_lesions_as_there_are():
@@ -19,6 +19,8 @@ def test_a_draw_holds_as_many_lesions_as_there_are():
 def test_draws_depend_on_the_seed_and_not_on_the_block_size(monkeypatch):
     whole = np.concatenate(list(lesion_draws(30, 20, seed=1)))
     monkeypatch.setattr(intervals, "_BLOCK_CELLS", 100)
+    monkeypatch.setattr(intervals, "_MIN_BLOCK", 1)
+    monkeypatch.setattr(intervals, "_TILE", 7)
     blocks = list(lesion_draws(30, 20, seed=1))
     assert len(blocks) == 7
     np.testing.assert_array_equal(np.concatenate(blocks), whole)
@@ -46,37 +48,64 @@ def test_percentiles_need_variation_and_mostly_defined_draws():
     assert percentile_interval(np.empty(0)) is None
 
 
-def test_a_share_with_few_misses_gets_the_exact_interval():
-    draws = np.linspace(0.9, 1, 100)
-    assert interval(71 / 72, draws, 72, is_share=True) == pytest.approx(clopper_pearson(71, 72))
-    assert interval(1.0, np.ones(100), 20, is_share=True) == pytest.approx((0.8316, 1), abs=1e-4)
-    assert interval(0.0, np.zeros(100), 1, is_share=True) == pytest.approx((0, 0.975))
-    assert interval(0.9, draws, 72, is_share=True) == percentile_interval(draws)
+@pytest.mark.parametrize(("found", "n"), [(0, 5), (5, 5), (7, 10), (103, 124)])
+def test_wilson_is_scipys(found, n):
+    theirs = stats.binomtest(found, n).proportion_ci(0.95, method="wilson")
+    assert wilson(found / n, n) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+
+
+def test_a_share_of_independent_images_gets_nearly_wilsons_interval():
+    rng = np.random.default_rng(1)
+    draws = rng.binomial(400, 0.8, 4000) / 400
+    assert interval(0.8, draws, 400, is_share=True) == pytest.approx(wilson(0.8, 400), abs=0.003)
+
+
+def test_a_share_without_misses_has_an_interval_by_its_lesions():
+    low, high = interval(1.0, np.ones(100), 20, is_share=True, n=60)
+    assert high == 1.0 and wilson(1.0, 60)[0] > wilson(1.0, 20)[0] > low > 0.79
+    assert interval(1.0, np.ones(100), 1, is_share=True) is None
 
 
 def test_other_figures_of_few_lesions_have_no_interval():
-    draws = np.linspace(0.5, 1, 100)
+    draws = np.random.default_rng(2).normal(0.8, 0.02, 4000)
     assert interval(0.8, draws, 9, is_share=False) is None
-    assert interval(0.8, draws, 10, is_share=False) == percentile_interval(draws)
+    few, many = (interval(0.8, draws, n, is_share=False) for n in (10, 1000))
+    assert many == pytest.approx((0.757, 0.836), abs=0.003) and few[0] < many[0] and few[1] > many[1]
     assert interval(0.8, np.empty(0), 100, is_share=True) is None
+    assert interval(1.0, np.ones(100), 100, is_share=False) is None
+    assert interval(0.8, np.where(np.arange(4000) % 10 == 0, np.nan, draws), 100, is_share=False) is None
 
 
-def clustered(n_lesions, share, n_simulations, rng):
-    """Images found, and images, of each lesion: a lesion's images mostly agree (intraclass correlation 0.5)."""
+def test_a_figure_on_another_scale_keeps_its_bounds():
+    draws = np.random.default_rng(2).normal(0.19, 0.005, 4000)
+    low, high = interval(0.19, draws, 50, is_share=False, top=0.2)
+    assert 0.17 < low < 0.19 < high < 0.2
+    assert interval(7.0, draws + 7, 50, is_share=False, top=None) == percentile_interval(draws + 7)
+
+
+def clustered(n_lesions, share, alike, n_simulations, rng):
+    """Images found, and images, of each lesion (n_lesions, n_simulations); `alike` is the intraclass correlation."""
     images = rng.choice([1, 2, 3], (n_lesions, n_simulations), p=[0.5, 0.35, 0.15])
-    return rng.binomial(images, rng.beta(share, 1 - share, images.shape)), images
+    scale = (1 - alike) / alike
+    return rng.binomial(images, rng.beta(share * scale, (1 - share) * scale, images.shape)), images
 
 
-@pytest.mark.parametrize(("n_lesions", "share"), [(12, 0.83), (72, 0.83), (72, 0.97), (300, 0.6)])
-def test_95_percent_intervals_of_clustered_shares_cover(n_lesions, share):
-    found, images = clustered(n_lesions, share, 800, np.random.default_rng([7, n_lesions]))
+N_SIMULATIONS = 1500
+CHANCE = 3 * np.sqrt(0.95 * 0.05 / N_SIMULATIONS)  # of the simulation itself, three standard errors
+
+
+@pytest.mark.parametrize("alike", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize(("n_lesions", "share"), [(40, 0.83), (72, 0.83), (72, 0.9), (72, 0.97), (300, 0.6)])
+def test_intervals_of_clustered_shares_cover_what_they_claim(n_lesions, share, alike):
+    """Nominal 95 % lies in 93 to 97 % (docs/decisions/0011-intervals.md has the whole grid)."""
+    found, images = clustered(n_lesions, share, alike, N_SIMULATIONS, np.random.default_rng([7, n_lesions]))
     weights = np.concatenate(list(lesion_draws(n_lesions, 400, seed=3)))
     drawn = (weights @ found) / (weights @ images)
-    values = found.sum(axis=0) / images.sum(axis=0)
-    ends = [interval(value, draw, n_lesions, is_share=True) for value, draw in zip(values, drawn.T, strict=True)]
+    values, n = found.sum(axis=0) / images.sum(axis=0), images.sum(axis=0)
+    cases = zip(values, drawn.T, n, strict=True)
+    ends = [interval(value, draw, n_lesions, is_share=True, n=int(count)) for value, draw, count in cases]
     coverage = np.mean([low <= share <= high for low, high in ends])
-    assert coverage >= 0.92  # 0.95 less the sampling error of 800 simulations; too wide is allowed where n is small
-    assert coverage <= 0.97 or n_lesions * (1 - share) < 10
+    assert 0.93 - CHANCE <= coverage <= 0.97 + CHANCE
 
 
 def test_intervals_by_image_would_be_too_short():

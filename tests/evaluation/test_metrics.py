@@ -52,6 +52,11 @@ def reference(name, sample, weight):
             elif name == "auroc":
                 scores = sample.probabilities[:, column]
                 value = sk.roc_auc_score(is_class, scores, sample_weight=weight) if both else np.nan
+            elif name == "ppv":
+                value = sk.precision_score(is_class, is_called, sample_weight=weight, zero_division=np.nan)
+            elif name == "average_precision":
+                scores = sample.probabilities[:, column]
+                value = sk.average_precision_score(is_class, scores, sample_weight=weight) if both else np.nan
             per_class.append(value)
     return np.array(per_class)
 

@@ -41,7 +41,7 @@ def test_without_operating_point_too(draw_table, tmp_path):
 def test_figures_csv_has_every_figure_with_n(evaluation, tmp_path):
     evaluation.write(tmp_path)
     rows = list(csv.DictReader((tmp_path / "figures.csv").open()))
-    assert len(rows) == 2 * (3 + 3 * 7 + 4 * 5)
+    assert len(rows) == 2 * (2 * (3 + 5 * 7 + 3) + 4 * (5 + 2 * 3))
     (one,) = [
         row
         for row in rows
@@ -49,7 +49,9 @@ def test_figures_csv_has_every_figure_with_n(evaluation, tmp_path):
     ]
     figure = evaluation.whole.decision("operating_point", "lesion").figures["sensitivity"]
     assert (float(one["value"]), int(one["n"])) == (figure.value, figure.n)
-    (absent,) = [r for r in rows if (r["group"], r["figure"], r["class"]) == ("all", "recall", "df")]
+    (absent,) = [
+        r for r in rows if (r["group"], r["figure"], r["class"], r["unit"]) == ("all", "recall", "df", "image")
+    ]
     assert absent["value"] == "" and absent["not_applicable"] == "n=0 images of df"
 
 
@@ -57,7 +59,7 @@ def test_confusion_csv_is_the_matrix(evaluation, tmp_path):
     evaluation.write(tmp_path)
     rows = list(csv.reader((tmp_path / "confusion.csv").open()))
     assert rows[0][1:] == ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
-    assert [[int(cell) for cell in row[1:]] for row in rows[1:]] == [list(r) for r in evaluation.whole.confusion]
+    assert [[int(cell) for cell in row[1:]] for row in rows[1:]] == [list(r) for r in evaluation.whole.image.confusion]
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n\t =1"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from melascope.classes import CLASSES
+from melascope.evaluation.counting import lesion_numbers
 from melascope.evaluation.intervals import MIN_LESIONS
 from melascope.evaluation.lesion_level import conflicting_lesions
 from melascope.evaluation.operating_point import OperatingPoint, is_target, target_name
@@ -62,7 +63,7 @@ def _about_data(predictions: Predictions, rows: Predictions, split: str) -> list
 
 def _about_classes(rows: Predictions, target: tuple[str, ...]) -> list[str]:
     caveats = []
-    lesion = np.unique(rows.lesion_key.astype(str), return_inverse=True)[1]
+    lesion = lesion_numbers(rows.lesion_key)
     conflicts = conflicting_lesions(rows.labels, lesion)
     if conflicts:
         caveats.append(

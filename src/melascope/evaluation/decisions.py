@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from melascope.evaluation.metrics import counts_by_lesion, ratio
-from melascope.tables.results import Figure, figure_from_json
+from melascope.evaluation.counting import counts_by_lesion, ratio
+from melascope.tables.results import Figure, figures_as_json, figures_from_json
 
 CELLS = ("tp", "fn", "fp", "tn")
 
@@ -40,6 +40,24 @@ DECISION_FIGURES: dict[str, DecisionFigure] = {
     "false_alarms_per_found": DecisionFigure(("fp",), ("tp",), False, "n=0 {unit}s of {target} found"),
 }
 """Every figure of a yes/no decision. PPV and NPV hold only at the prevalence of the images at hand."""
+
+PREVALENCES = (0.01, 0.05, 0.20)
+"""Shares of the target at which PPV and NPV are also told: as in screening, in a clinic, and among excised lesions."""
+
+
+def predictive_values(
+    sensitivity: np.ndarray, specificity: np.ndarray, prevalence: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """PPV and NPV at another prevalence, by Bayes' rule; they hold if sensitivity and specificity do not change there.
+
+    Parameters
+    ----------
+    sensitivity, specificity : (draws,)
+    prevalence : in (0, 1)
+    """
+    found, alarms = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    missed, spared = (1 - sensitivity) * prevalence, specificity * (1 - prevalence)
+    return ratio(found, found + alarms), ratio(spared, spared + missed)
 
 
 @dataclass(frozen=True)
@@ -76,12 +94,25 @@ class Calls:
         return np.isin(self.cell, [CELLS.index(name) for name in figure.under])
 
     def figures(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Each of `DECISION_FIGURES` (draws,) under weights (draws, n_lesions); NaN where undefined."""
+        """Every figure (draws,) under lesion weights (draws, n_lesions), NaN where undefined.
+
+        Those of `DECISION_FIGURES`, and PPV and NPV at each of `PREVALENCES` under the name of `at_prevalence`.
+        """
         counts = dict(zip(CELLS, self.by_lesion @ weights.T, strict=True))
-        return {
+        figures = {
             name: ratio(sum(counts[cell] for cell in figure.over), sum(counts[cell] for cell in figure.under))
             for name, figure in DECISION_FIGURES.items()
         }
+        for prevalence in PREVALENCES:
+            values = predictive_values(figures["sensitivity"], figures["specificity"], prevalence)
+            names = (at_prevalence(name, prevalence) for name in ("ppv", "npv"))
+            figures |= dict(zip(names, values, strict=True))
+        return figures
+
+
+def at_prevalence(name: str, prevalence: float) -> str:
+    """Name of a figure at another prevalence, e.g. `ppv_at_0.05`."""
+    return f"{name}_at_{prevalence:g}"
 
 
 @dataclass(frozen=True)
@@ -94,6 +125,7 @@ class Decision:
     unit : "image" or "lesion".
     tp, fn, fp, tn : counts of that unit; `fn` are missed, `fp` are false alarms.
     figures : name in `DECISION_FIGURES` -> figure.
+    at_prevalence : prevalence -> {"ppv", "npv"} -> figure, if sensitivity and specificity hold there too.
     """
 
     at: str
@@ -103,15 +135,19 @@ class Decision:
     fp: int
     tn: int
     figures: dict[str, Figure]
+    at_prevalence: dict[float, dict[str, Figure]]
 
     def as_json(self) -> dict[str, Any]:
         counts = {name: getattr(self, name) for name in ("at", "unit", *CELLS)}
-        return counts | {"figures": {name: figure.as_json() for name, figure in self.figures.items()}}
+        return counts | {
+            "figures": figures_as_json(self.figures),
+            "at_prevalence": {str(share): figures_as_json(figures) for share, figures in self.at_prevalence.items()},
+        }
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Decision:
-        figures = {name: figure_from_json(figure) for name, figure in content["figures"].items()}
-        return cls(**{**content, "figures": figures})
+        elsewhere = {float(share): figures_from_json(one) for share, one in content["at_prevalence"].items()}
+        return cls(**{**content, "figures": figures_from_json(content["figures"]), "at_prevalence": elsewhere})
 
 
 def threshold_steps(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -56,6 +56,21 @@ def lesion_scores(probabilities: np.ndarray, truth: np.ndarray, lesion: np.ndarr
     return LesionScores(lesion=shown, truth=any_target, probabilities=sums / n_images[:, None], n_images=n_images)
 
 
+def lesion_labels(labels: np.ndarray, lesion: np.ndarray) -> np.ndarray:
+    """Class of each lesion that the images show, by rising lesion number: (n,) int64.
+
+    Labels of one lesion do not differ in HAM10000; where they do, the most frequent one counts, the first of equals.
+
+    Parameters
+    ----------
+    labels, lesion : (n_images,) int64
+    """
+    shown, row = np.unique(lesion, return_inverse=True)
+    n_classes = int(labels.max()) + 1
+    counts = np.bincount(row * n_classes + labels, minlength=len(shown) * n_classes)
+    return counts.reshape(len(shown), n_classes).argmax(axis=1)
+
+
 def conflicting_lesions(labels: np.ndarray, lesion: np.ndarray) -> int:
     """How many lesions have images with different labels; `labels`, `lesion`: (n_images,) int64."""
     pairs = np.unique(np.stack([lesion, labels], axis=1), axis=0)

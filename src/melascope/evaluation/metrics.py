@@ -10,6 +10,9 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from melascope.classes import CLASSES
+from melascope.evaluation import ranking
+from melascope.evaluation.counting import counts_by_lesion, n_distinct, ratio
+from melascope.evaluation.ranking import Ranking
 
 N_CLASSES = len(CLASSES)
 
@@ -24,12 +27,14 @@ class Sample:
     probabilities : (n_images, 7) float64
     lesion : (n_images,) int64, which of the `n_lesions` lesions an image shows
     n_lesions : lesions that a draw has weights for; a sample of a subgroup may show only some of them
+    max_steps : of a ranking, for draws; None ranks every distinct score
     """
 
     labels: np.ndarray
     probabilities: np.ndarray
     lesion: np.ndarray
     n_lesions: int
+    max_steps: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -48,59 +53,16 @@ class Sample:
     def rankings(self) -> tuple[Ranking, ...]:
         """One-vs-rest ranking of each class by its own probability."""
         return tuple(
-            Ranking.of(self.labels == column, self.probabilities[:, column], self.lesion) for column in range(N_CLASSES)
+            Ranking.of(
+                *(self.labels == column, self.probabilities[:, column], self.lesion, self.n_lesions),
+                max_steps=self.max_steps,
+            )
+            for column in range(N_CLASSES)
         )
 
     def lesions_among(self, images: np.ndarray) -> int:
         """How many lesions the images of a mask (n_images,) show."""
         return n_distinct(self.lesion[images])
-
-
-def n_distinct(lesion: np.ndarray) -> int:
-    """How many different lesions stand in (n,) int64; counting is quicker than sorting."""
-    return int(np.count_nonzero(np.bincount(lesion)))
-
-
-def counts_by_lesion(cell: np.ndarray, lesion: np.ndarray, n_cells: int, n_lesions: int) -> csr_array:
-    """Count rows by cell and lesion: (n_cells, n_lesions) float64, sparse."""
-    return csr_array((np.ones(len(cell)), (cell, lesion)), shape=(n_cells, n_lesions))
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """Who ranks above whom: everything that AUROC needs of the scores, so that a draw costs one pass.
-
-    Parameters
-    ----------
-    positives : (n_positive,) int64, lesion of each positive image
-    negatives : (n_negative,) int64, lesion of each negative image, by rising score
-    below, up_to : (n_positive,) int64, number of negatives with a lower score; with a lower or equal score
-    """
-
-    positives: np.ndarray
-    negatives: np.ndarray
-    below: np.ndarray
-    up_to: np.ndarray
-
-    @classmethod
-    def of(cls, truth: np.ndarray, scores: np.ndarray, lesion: np.ndarray) -> Ranking:
-        """Rank `scores` (n_images,) against `truth` (n_images,) bool by one sort."""
-        rising = np.argsort(scores[~truth], kind="stable")
-        negative_scores = scores[~truth][rising]
-        return cls(
-            positives=lesion[truth],
-            negatives=lesion[~truth][rising],
-            below=np.searchsorted(negative_scores, scores[truth], side="left"),
-            up_to=np.searchsorted(negative_scores, scores[truth], side="right"),
-        )
-
-    def auroc(self, weights: np.ndarray) -> np.ndarray:
-        """(draws,): P(positive scores above negative), ties count one half (Hanley & McNeil 1982, eq. 1)."""
-        positive = weights[:, self.positives]
-        passed = np.zeros((len(weights), len(self.negatives) + 1))
-        np.cumsum(weights[:, self.negatives], axis=1, out=passed[:, 1:])
-        won = (positive * (passed[:, self.below] + passed[:, self.up_to])).sum(axis=1) / 2
-        return ratio(won, positive.sum(axis=1) * passed[:, -1])
 
 
 @dataclass(frozen=True)
@@ -122,6 +84,11 @@ class Tally:
         """(draws, 7, 7) float64: weight of the images by truth (rows) and predicted class (columns)."""
         return (self.sample.cells @ self.weights.T).T.reshape(-1, N_CLASSES, N_CLASSES)
 
+    @cached_property
+    def ranked(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Positives and negatives (n_steps, draws) by rising score, for each class; all areas share them."""
+        return [one.weighted(self.weights) for one in self.sample.rankings]
+
     @property
     def right(self) -> np.ndarray:
         """(draws, 7): correctly classified, by class."""
@@ -141,12 +108,6 @@ class Tally:
     def total(self) -> np.ndarray:
         """(draws, 1): all images."""
         return self.confusion.sum(axis=(1, 2))[:, None]
-
-
-def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Divide; NaN marks a draw in which the figure is undefined. It never leaves the evaluation floor."""
-    undefined = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
-    return np.divide(numerator, denominator, out=undefined, where=denominator > 0)
 
 
 def mean_over_present(values: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -181,9 +142,23 @@ def specificity(tally: Tally) -> np.ndarray:
     return ratio(others - (tally.called - tally.right), others)
 
 
+def ppv(tally: Tally) -> np.ndarray:
+    """(draws, 7): share of the images that are called so which are of the class, at argmax."""
+    return ratio(tally.right, tally.called)
+
+
 def auroc(tally: Tally) -> np.ndarray:
     """(draws, 7): one class against the rest, by the probability of that class; needs no threshold."""
-    return np.stack([ranking.auroc(tally.weights) for ranking in tally.sample.rankings], axis=1)
+    return _areas(tally, ranking.auroc)
+
+
+def average_precision(tally: Tally) -> np.ndarray:
+    """(draws, 7): one class against the rest, by the probability of that class; its floor is the class's share."""
+    return _areas(tally, ranking.average_precision)
+
+
+def _areas(tally: Tally, figure: ranking.AreaFigure) -> np.ndarray:
+    return np.stack([figure(*counted) for counted in tally.ranked], axis=1)
 
 
 @dataclass(frozen=True)
@@ -194,7 +169,8 @@ class Metric:
     ----------
     function : `Tally` -> (draws,) or, where `per_class`, (draws, 7); NaN where undefined.
     per_class : one figure a class, in the order of `CLASSES`.
-    rests_on : which images the figure is a share or mean of: "all", "class" (those of the class) or "others".
+    rests_on : which images the figure is a share or mean of: "all", "class" (those of the class), "others", or
+        "called" (those that are predicted to be of it).
     is_share : it is a proportion of those images, so that an exact binomial interval exists.
     compares : it sets the class's images against the others, so that the rarer side says how sure it is.
     """
@@ -212,6 +188,8 @@ METRICS: dict[str, Metric] = {
     "macro_f1": Metric(macro_f1),
     "recall": Metric(recall, per_class=True, rests_on="class", is_share=True),
     "specificity": Metric(specificity, per_class=True, rests_on="others", is_share=True),
+    "ppv": Metric(ppv, per_class=True, rests_on="called", is_share=True),
     "auroc": Metric(auroc, per_class=True, compares=True),
+    "average_precision": Metric(average_precision, per_class=True, compares=True),
 }
 """Every image-level metric. A new one is a function above and a row here."""

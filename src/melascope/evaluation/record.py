@@ -11,15 +11,51 @@ from typing import Any
 
 from melascope.classes import CLASSES, RESEARCH_ONLY
 from melascope.errors import RunError
-from melascope.evaluation.decisions import Decision
+from melascope.evaluation.decisions import Decision, at_prevalence
 from melascope.evaluation.lesion_level import LESION_RULE
 from melascope.evaluation.operating_point import OperatingPoint, target_name
+from melascope.evaluation.ranking import AREAS
 from melascope.files import make_folder, read_json, write_json, write_text
 from melascope.tables.predictions import PredictionsOrigin
-from melascope.tables.results import Estimate, Figure, NotApplicable, figure_from_json
+from melascope.tables.results import Estimate, Figure, NotApplicable, figures_as_json, figures_from_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 EVALUATION_FILE = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class Level:
+    """Figures of images one by one, or of lesions, one result a lesion.
+
+    Parameters
+    ----------
+    confusion : (7, 7) images or lesions by truth (rows) and predicted class (columns).
+    overall : accuracy, balanced_accuracy, macro_f1.
+    per_class : recall, specificity, ppv, auroc, average_precision: class -> figure.
+    target : auroc, average_precision, partial_auroc of P(target).
+    """
+
+    confusion: tuple[tuple[int, ...], ...]
+    overall: dict[str, Figure]
+    per_class: dict[str, dict[str, Figure]]
+    target: dict[str, Figure]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "confusion": [list(row) for row in self.confusion],
+            "overall": figures_as_json(self.overall),
+            "per_class": {metric: figures_as_json(figures) for metric, figures in self.per_class.items()},
+            "target": figures_as_json(self.target),
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Level:
+        return cls(
+            confusion=tuple(tuple(row) for row in content["confusion"]),
+            overall=figures_from_json(content["overall"]),
+            per_class={metric: figures_from_json(figures) for metric, figures in content["per_class"].items()},
+            target=figures_from_json(content["target"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -30,18 +66,15 @@ class Group:
     ----------
     n_images, n_lesions : its size.
     class_counts : class -> (images, lesions).
-    confusion : (7, 7) images by truth (rows) and predicted class (columns).
-    overall : accuracy, balanced_accuracy, macro_f1.
-    per_class : recall, specificity, auroc: class -> figure.
+    image, lesion : figures of its images, and of its lesions.
     decisions : about the target, at argmax and at the operating point, per image and per lesion.
     """
 
     n_images: int
     n_lesions: int
     class_counts: dict[str, tuple[int, int]]
-    confusion: tuple[tuple[int, ...], ...]
-    overall: dict[str, Figure]
-    per_class: dict[str, dict[str, Figure]]
+    image: Level
+    lesion: Level
     decisions: tuple[Decision, ...]
 
     def decision(self, at: str, unit: str) -> Decision | None:
@@ -58,12 +91,8 @@ class Group:
             "n_images": self.n_images,
             "n_lesions": self.n_lesions,
             "class_counts": {name: list(counts) for name, counts in self.class_counts.items()},
-            "confusion": [list(row) for row in self.confusion],
-            "overall": {name: figure.as_json() for name, figure in self.overall.items()},
-            "per_class": {
-                metric: {name: figure.as_json() for name, figure in figures.items()}
-                for metric, figures in self.per_class.items()
-            },
+            "image": self.image.as_json(),
+            "lesion": self.lesion.as_json(),
             "decisions": [decision.as_json() for decision in self.decisions],
         }
 
@@ -73,12 +102,8 @@ class Group:
             n_images=content["n_images"],
             n_lesions=content["n_lesions"],
             class_counts={name: tuple(counts) for name, counts in content["class_counts"].items()},
-            confusion=tuple(tuple(row) for row in content["confusion"]),
-            overall={name: figure_from_json(figure) for name, figure in content["overall"].items()},
-            per_class={
-                metric: {name: figure_from_json(figure) for name, figure in figures.items()}
-                for metric, figures in content["per_class"].items()
-            },
+            image=Level.from_json(content["image"]),
+            lesion=Level.from_json(content["lesion"]),
             decisions=tuple(Decision.from_json(decision) for decision in content["decisions"]),
         )
 
@@ -189,7 +214,7 @@ class Evaluation:
         """Write `evaluation.json` and, for spreadsheets, `figures.csv` and `confusion.csv`; return the first's path."""
         folder = make_folder(Path(folder))
         rows = [["truth \\ predicted", *CLASSES]]
-        rows += [[name, *map(str, row)] for name, row in zip(CLASSES, self.whole.confusion, strict=True)]
+        rows += [[name, *map(str, row)] for name, row in zip(CLASSES, self.whole.image.confusion, strict=True)]
         write_text(folder / "confusion.csv", csv_text(rows))
         write_text(folder / "figures.csv", csv_text([list(_FIGURE_COLUMNS), *self._figure_rows()]))
         return write_json(folder / EVALUATION_FILE, self.as_json())
@@ -197,16 +222,24 @@ class Evaluation:
     def _figure_rows(self) -> Iterator[list[str]]:
         for name, group in self.groups.items():
             if isinstance(group, NotApplicable):
-                yield _figure_row([name, "", "", ""], group)
+                yield _figure_row([name, "", "", "", ""], group)
                 continue
-            for metric, figure in group.overall.items():
-                yield _figure_row([name, metric, "", "argmax"], figure)
-            for metric, figures in group.per_class.items():
-                at = "" if metric == "auroc" else "argmax"
-                yield from (_figure_row([name, metric, one, at], figure) for one, figure in figures.items())
+            target = "+".join(self.target)
+            for unit, level in (("image", group.image), ("lesion", group.lesion)):
+                for metric, figure in level.overall.items():
+                    yield _figure_row([name, metric, "", "argmax", unit], figure)
+                for metric, figures in level.per_class.items():
+                    at = "" if metric in AREAS else "argmax"
+                    yield from (_figure_row([name, metric, one, at, unit], one_of) for one, one_of in figures.items())
+                for metric, figure in level.target.items():
+                    yield _figure_row([name, metric, target, "P(target)", unit], figure)
             for decision in group.decisions:
+                key = [decision.at, decision.unit]
                 for metric, figure in decision.figures.items():
-                    yield _figure_row([name, metric, "+".join(self.target), decision.at], figure, decision.unit)
+                    yield _figure_row([name, metric, target, *key], figure)
+                for prevalence, figures in decision.at_prevalence.items():
+                    for metric, figure in figures.items():
+                        yield _figure_row([name, at_prevalence(metric, prevalence), target, *key], figure)
 
 
 _FIGURE_COLUMNS = (
@@ -214,11 +247,11 @@ _FIGURE_COLUMNS = (
 )
 
 
-def _figure_row(key: list[str], figure: Figure, unit: str = "image") -> list[str]:
+def _figure_row(key: list[str], figure: Figure) -> list[str]:
     if isinstance(figure, NotApplicable):
-        return [*key, unit, "", "", "", "", "", figure.reason]
+        return [*key, "", "", "", "", "", figure.reason]
     numbers = [figure.value, figure.low, figure.high, figure.n, figure.n_lesions]
-    return [*key, unit, *("" if number is None else repr(number) for number in numbers), ""]
+    return [*key, *("" if number is None else repr(number) for number in numbers), ""]
 
 
 def _group_from_json(content: dict[str, Any]) -> Group | NotApplicable:

@@ -53,7 +53,7 @@ def save_evaluation_plots(evaluation: Evaluation, predictions: Predictions, fold
 def _save_roc(evaluation: Evaluation, scores: np.ndarray, truth: np.ndarray, folder: Path) -> list[Path]:
     name = _name(evaluation)
     title = f"How much {name} is found, at what price in false alarms?"
-    subtitle = (_auroc_line(evaluation) + _images_line(evaluation)).lstrip()
+    subtitle = _auroc_line(evaluation) + _images_line(evaluation)
     figure, axes = canvas(title, subtitle, evaluation.origin.source, size=(7.4, 8.15))
     axes.set_xlabel(f"1 − specificity: share of the other images called {name} (false alarms)")
     axes.set_ylabel(f"sensitivity: share of {name} images found")
@@ -153,17 +153,17 @@ def _mark_threshold(axes: Axes, threshold: float) -> None:
 
 
 def _save_confusion(evaluation: Evaluation, folder: Path) -> list[Path]:
-    group = evaluation.whole
+    group, overall = evaluation.whole, evaluation.whole.image.overall
     figure, axes = canvas(
         "Which class is taken for which? (top class)",
-        f"accuracy {_text(group.overall['accuracy'])}, balanced accuracy {_text(group.overall['balanced_accuracy'])}"
+        f"accuracy {_text(overall['accuracy'])}, balanced accuracy {_text(overall['balanced_accuracy'])}"
         + _images_line(evaluation),
         evaluation.origin.source,
         size=(7.8, 7.6),
         left=1.5,
         right=0.2,
     )
-    counts = np.array(group.confusion)
+    counts = np.array(group.image.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), count in np.ndenumerate(counts):
@@ -196,14 +196,14 @@ def _save_recall(evaluation: Evaluation, folder: Path) -> list[Path]:
     group = evaluation.whole
     figure, axes = canvas(
         "How many images of each class are recognised? (top class)",
-        f"balanced accuracy {_text(group.overall['balanced_accuracy'])}" + _images_line(evaluation),
+        f"balanced accuracy {_text(group.image.overall['balanced_accuracy'])}" + _images_line(evaluation),
         evaluation.origin.source,
         size=(8.9, 5.8),
         left=3.3,
         right=1.4,
     )
     for row, name in enumerate(CLASSES):
-        recall = group.per_class["recall"][name]
+        recall = group.image.per_class["recall"][name]
         if isinstance(recall, NotApplicable):
             axes.text(0.01, row, str(recall), va="center", color=GREY, backgroundcolor="white")
             continue
@@ -311,9 +311,7 @@ def _save_curves(
 
 
 def _auroc_line(evaluation: Evaluation) -> str:
-    if len(evaluation.target) > 1:
-        return ""
-    return f"AUROC {_text(evaluation.whole.per_class['auroc'][evaluation.target[0]])}"
+    return f"AUROC {_text(evaluation.whole.image.target['auroc'])}"
 
 
 def _decision_line(evaluation: Evaluation) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,3 +66,13 @@ def figure_from_json(value: dict[str, Any]) -> Figure:
     if "not_applicable" in value:
         return NotApplicable(value["not_applicable"])
     return Estimate(**value)
+
+
+def figures_as_json(figures: Mapping[str, Figure]) -> dict[str, Any]:
+    """Named figures as JSON."""
+    return {name: figure.as_json() for name, figure in figures.items()}
+
+
+def figures_from_json(content: Mapping[str, Any]) -> dict[str, Figure]:
+    """Read back what `figures_as_json` wrote."""
+    return {name: figure_from_json(figure) for name, figure in content.items()}
