@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_array
 
+from melascope.evaluation.counting import counts_by_lesion, n_distinct, ratio
 from melascope.evaluation.intervals import interval, lesion_draws
-from melascope.evaluation.metrics import counts_by_lesion, n_distinct, ratio
 from melascope.evaluation.operating_point import is_target, target_name
 from melascope.tables.results import Estimate, Figure, NotApplicable, figure_from_json
 
@@ -218,9 +218,10 @@ class AcceptanceTally:
         n_lesions, of_target = n_distinct(self.lesion), self.fate > 0
         weakest = min(n_distinct(self.lesion[self.wrong]), n_distinct(self.lesion[~self.wrong]))
         both = {}
-        for name in ("aurc", "augrc"):
-            low, high = interval(float(point[name][0]), spread[name], weakest, is_share=False) or (None, None)
-            both[name] = Estimate(float(point[name][0]), low, high, len(self.confidence), n_lesions)
+        for name, top in (("aurc", 1.0), ("augrc", 0.5)):  # 0.5 if everything is wrong
+            value = float(point[name][0])
+            low, high = interval(value, spread[name], weakest, is_share=False, top=top) or (None, None)
+            both[name] = Estimate(value, low, high, len(self.confidence), n_lesions)
         cuts = confidence_cuts(self.confidence, len(COVERAGES)).tolist()
         return RiskCoverage(
             target=self.target,
@@ -258,9 +259,9 @@ class AcceptanceTally:
         if not images.any():
             accepted = "accepted " if (self.fate > 0).any() else ""
             return NotApplicable(f"n=0 {accepted}images of {target_name(self.target)}")
-        n_lesions = n_distinct(self.lesion[images])
-        low, high = interval(value, spread, n_lesions, is_share=True) or (None, None)
-        return Estimate(value, low, high, int(images.sum()), n_lesions)
+        n, n_lesions = int(images.sum()), n_distinct(self.lesion[images])
+        low, high = interval(value, spread, n_lesions, is_share=True, n=n) or (None, None)
+        return Estimate(value, low, high, n, n_lesions)
 
 
 def confidence_cuts(confidence: np.ndarray, steps: int) -> np.ndarray:

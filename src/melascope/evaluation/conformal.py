@@ -29,7 +29,7 @@ from scipy.special import betaincinv
 from melascope.classes import CLASSES
 from melascope.errors import OperatingPointError
 from melascope.evaluation.intervals import LEVEL, clopper_pearson, percentile_interval
-from melascope.evaluation.lesion_level import lesion_scores
+from melascope.evaluation.lesion_level import lesion_labels, lesion_scores
 from melascope.tables.predictions import Predictions
 from melascope.tables.results import Estimate, Figure, NotApplicable, figure_from_json
 
@@ -148,7 +148,7 @@ class Conformal:
     ----------
     n_calibration, n_judged : lesions, one score each.
     figures : one for each alpha.
-    notes : what is peculiar to these lesions, e.g. a class that cannot be ruled out.
+    notes : the classes that cannot be ruled out, for each alpha.
     void_if : what voids the promise.
     """
 
@@ -178,13 +178,11 @@ class LabelledLesions:
     key : (n_lesions,) str
     labels : (n_lesions,) int64, column of the truth in `CLASSES`
     probabilities : (n_lesions, 7) float64, means over the lesion's images
-    n_conflicting : further lesions, left out because their images carry different labels
     """
 
     key: np.ndarray
     labels: np.ndarray
     probabilities: np.ndarray
-    n_conflicting: int
 
     def __len__(self) -> int:
         return len(self.key)
@@ -193,12 +191,11 @@ class LabelledLesions:
     def of(cls, predictions: Predictions) -> LabelledLesions:
         """Bring the images with known truth together by lesion."""
         known = predictions.subset(predictions.labels >= 0)
-        key, first, lesion = np.unique(known.lesion_key.astype(str), return_index=True, return_inverse=True)
-        labels = known.labels[first]
-        differs = known.labels != labels[lesion]
-        agree = np.bincount(lesion, weights=differs, minlength=len(key)) == 0
-        means = lesion_scores(known.probabilities, differs, lesion).probabilities
-        return cls(key[agree], labels[agree], means[agree], int((~agree).sum()))
+        key, lesion = np.unique(known.lesion_key.astype(str), return_inverse=True)
+        if len(key) == 0:
+            return cls(key, known.labels, known.probabilities)
+        means = lesion_scores(known.probabilities, np.zeros(len(known), dtype=bool), lesion).probabilities
+        return cls(key, lesion_labels(known.labels, lesion), means)
 
 
 def conformal_sets(
@@ -235,7 +232,7 @@ def conformal_sets(
         n_calibration=len(known),
         n_judged=len(new),
         figures=tuple(_judge(rule, new, draws, seed) for rule in rules),
-        notes=_notes(rules, known, new),
+        notes=_notes(rules),
     )
 
 
@@ -279,7 +276,7 @@ def _share(count: int, n: int) -> Estimate:
     return Estimate(count / n, low, high, n, n, "lesion")
 
 
-def _notes(rules: Sequence[ConformalRule], known: LabelledLesions, new: LabelledLesions) -> tuple[str, ...]:
+def _notes(rules: Sequence[ConformalRule]) -> tuple[str, ...]:
     notes = []
     for rule in rules:
         few = [f"{name} ({each.n_lesions})" for name, each in rule.classes.items() if each.always_included]
@@ -287,11 +284,6 @@ def _notes(rules: Sequence[ConformalRule], known: LabelledLesions, new: Labelled
             notes.append(
                 f"At alpha {rule.alpha:g} these classes are in every set, because fewer than "
                 f"{ceil(1 / Fraction(str(rule.alpha)) - 1)} validation lesions calibrate them: {', '.join(few)}."
-            )
-    for lesions, what in ((known, "validation"), (new, "judged")):
-        if lesions.n_conflicting:
-            notes.append(
-                f"Lesions left out because their images carry different labels: {lesions.n_conflicting} {what}."
             )
     return tuple(notes)
 

@@ -12,10 +12,10 @@ TN / n · p_t / (1 - p_t) - FN / n. At a stated prevalence π the shares are put
 
     net benefit = sensitivity · π - (1 - specificity) · (1 - π) · p_t / (1 - p_t)
 
-Each figure is thus a gain less a loss, both weighted shares. Its interval is the percentile interval of the same lesion
-draws for both. Where one of the shares has too few lesions for the bootstrap (see `intervals.py`; typically no
-melanoma missed at a low threshold, where draws would hold no miss either), the intervals of the two shares are put
-together instead (Zou & Donner 2008, Stat. Med. 27, 1693), which takes their errors as independent.
+Each figure is thus a gain less a loss, both weighted shares. Its interval is the middle 95 % of its draws, in which
+gain and loss are paired. Where one of the shares has too few lesions for that (`MIN_EACH_SIDE`; typically no melanoma
+missed at a low threshold, where no draw would hold a miss either), the intervals of the two shares (`intervals.py`)
+are put together instead (Zou & Donner 2008, Stat. Med. 27, 1693), which takes their errors as independent.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ import numpy as np
 from scipy.sparse import csc_array
 
 from melascope.errors import DataError
+from melascope.evaluation.counting import counts_by_lesion, n_distinct, ratio
 from melascope.evaluation.intervals import MIN_EACH_SIDE, interval, lesion_draws, percentile_interval
-from melascope.evaluation.metrics import counts_by_lesion, n_distinct, ratio
 from melascope.tables.results import Estimate, NotApplicable
 
 THRESHOLDS: tuple[float, ...] = tuple(step / 100 for step in range(1, 51))
@@ -268,8 +268,12 @@ class BenefitTally:
         pooled = prevalence is None
         factors = (odds, 1.0) if pooled else ((1 - prevalence) * odds, prevalence)
         value, spread = (_shares(each, column, pooled=pooled, positive=positive) for each in (counts, drawn))
-        lesions = (self.n_shown, self.n_shown) if pooled else self.shown
-        return [_Term(factors[kind], float(value[0, kind]), spread[:, kind], lesions[kind]) for kind in (0, 1)]
+        images, lesions = counts[0, :, 0].astype(int).tolist(), self.shown
+        if pooled:
+            images, lesions = [sum(images)] * 2, (self.n_shown, self.n_shown)
+        return [
+            _Term(factors[kind], float(value[0, kind]), spread[:, kind], images[kind], lesions[kind]) for kind in (0, 1)
+        ]
 
     def _estimate(self, gain: _Term, loss: _Term, n_images: int) -> Estimate:
         low, high = _difference_interval(gain, loss) or (None, None)
@@ -279,11 +283,12 @@ class BenefitTally:
 
 @dataclass(frozen=True)
 class _Term:
-    """A share `value` with its bootstrap values (draws,), the lesions it rests on, and its factor in net benefit."""
+    """A share `value` of `n` images of `n_lesions`, its bootstrap values (draws,), and its factor in net benefit."""
 
     factor: float
     value: float
     spread: np.ndarray
+    n: int
     n_lesions: int
 
 
@@ -298,7 +303,7 @@ def _difference_interval(gain: _Term, loss: _Term) -> tuple[float, float] | None
     """95 % interval of gain less loss, by the rule at the top of this file."""
     if all(min(term.value, 1 - term.value) * term.n_lesions >= MIN_EACH_SIDE for term in (gain, loss)):
         return percentile_interval(gain.factor * gain.spread - loss.factor * loss.spread)
-    ends = [interval(term.value, term.spread, term.n_lesions, is_share=True) for term in (gain, loss)]
+    ends = [interval(term.value, term.spread, term.n_lesions, is_share=True, n=term.n) for term in (gain, loss)]
     if None in ends:
         return None
     (gain_low, gain_high), (loss_low, loss_high) = ends
