@@ -275,7 +275,7 @@ def test_loose_images_with_labels_under_other_names_are_predicted_and_judged(pla
         shutil.copy(image, tmp_path / "loose" / f"new_{image.name}")
     rows = [f"new_{image.name},{'mel' if index % 2 else 'nv'}" for index, image in enumerate(images)]
     (tmp_path / "truth.csv").write_text("\n".join(["file,answer", *rows]) + "\n")
-    flags = ("--labels", tmp_path / "truth.csv", "--image-column", "file", "--label-column", "answer")
+    flags = ("--labels", tmp_path / "truth.csv", "--map-columns", "image_id=file,dx=answer")
     done = melascope("predict", run.root, tmp_path / "loose", "--out", tmp_path / "p.parquet", *flags)
     assert done.exit_code == 0, (done.output, done.exception)
     predictions = Predictions.read(tmp_path / "p.parquet")
@@ -284,6 +284,40 @@ def test_loose_images_with_labels_under_other_names_are_predicted_and_judged(pla
     point = run.operating_point
     done = melascope("evaluate", tmp_path / "p.parquet", "--operating-point", point, "--out", tmp_path / "out")
     assert done.exit_code == 0, (done.output, done.exception)
+
+
+def test_a_promise_that_validation_cannot_bear_is_refused_before_training(place, tmp_path):
+    (tmp_path / "sure.toml").write_text(RECIPE.replace('operating_point_rule = "empirical"\n', ""))
+    flags = ("--data", place / "phantom", "--split", place / "split.csv", "--runs", tmp_path / "runs")
+    done = melascope("train", tmp_path / "sure.toml", *flags)
+    assert isinstance(done.exception, OperatingPointError)
+    for part in ("of melanoma", "at least 29", 'operating_point_rule = "empirical"'):
+        assert part in str(done.exception)
+    (root,) = [path for path in (tmp_path / "runs").iterdir() if path.name != ".pixels"]
+    assert not (root / "checkpoints").exists() and not (root / "results.csv").exists()
+
+
+def test_train_and_evaluate_print_the_price_of_other_targets(place, run):
+    done = melascope("evaluate", run.root)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "What finding melanoma costs" in done.output
+    assert OperatingPoint.read(run.operating_point).promise in " ".join(done.output.split())
+
+
+def test_a_point_of_an_older_version_is_chosen_anew_by_resuming(run, tmp_path):
+    old = RunDirectory(tmp_path / run.name)
+    shutil.copytree(run.root, old.root)
+    shutil.copytree(run.root.parent / ".pixels", tmp_path / ".pixels")
+    content = json.loads(old.operating_point.read_text())
+    del content["lesion_sensitivity"], content["lesion_sensitivity_lower_bound"]
+    old.operating_point.write_text(json.dumps(content | {"schema_version": 1}))
+    refused = melascope("evaluate", old.root)
+    assert isinstance(refused.exception, OperatingPointError)
+    assert "melascope train --resume" in str(refused.exception)
+    done = melascope("train", "--resume", old.root)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "What finding melanoma costs" in done.output
+    assert OperatingPoint.read(old.operating_point) == OperatingPoint.read(run.operating_point)
 
 
 def test_another_projects_table_is_judged(run, tmp_path):
