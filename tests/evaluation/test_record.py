@@ -41,7 +41,7 @@ def test_without_operating_point_too(draw_table, tmp_path):
 def test_figures_csv_has_every_figure_with_n(evaluation, tmp_path):
     evaluation.write(tmp_path)
     rows = list(csv.DictReader((tmp_path / "figures.csv").open()))
-    assert len(rows) == 2 * (2 * (3 + 5 * 7 + 3) + 4 * (5 + 2 * 3))
+    assert len(rows) == 2 * (2 * (3 + 5 * 7 + 3) + 4 * (5 + 2 * 3)) + 4 * len(evaluation.subgroups)
     (one,) = [
         row
         for row in rows

@@ -15,6 +15,7 @@ from melascope.evaluation.decisions import Decision, at_prevalence
 from melascope.evaluation.lesion_level import LESION_RULE
 from melascope.evaluation.operating_point import OperatingPoint, target_name
 from melascope.evaluation.ranking import AREAS
+from melascope.evaluation.subgroups import Subgroup
 from melascope.files import make_folder, read_json, write_json, write_text
 from melascope.tables.predictions import PredictionsOrigin
 from melascope.tables.results import Estimate, Figure, NotApplicable, figures_as_json, figures_from_json
@@ -120,6 +121,7 @@ class Evaluation:
     operating_point : the frozen point, or None: then only argmax is judged.
     draws, seed : of the lesion bootstrap.
     groups : "all" and "histology" (truth confirmed under the microscope); a group without images is NotApplicable.
+    subgroups : parts of the images by sex, age, site … (`subgroups.FACTORS`).
     caveats : sentences that belong beside every figure.
     """
 
@@ -130,6 +132,7 @@ class Evaluation:
     draws: int
     seed: int
     groups: dict[str, Group | NotApplicable]
+    subgroups: tuple[Subgroup, ...]
     caveats: tuple[str, ...]
 
     @property
@@ -183,6 +186,7 @@ class Evaluation:
             "lesion_rule": LESION_RULE,
             "interval": {"level": 0.95, "draws": self.draws, "seed": self.seed, "unit": "lesion"},
             "groups": {name: group.as_json() for name, group in self.groups.items()},
+            "subgroups": [subgroup.as_json() for subgroup in self.subgroups],
             "caveats": list(self.caveats),
             "notice": RESEARCH_ONLY,
         }
@@ -201,6 +205,7 @@ class Evaluation:
             draws=content["interval"]["draws"],
             seed=content["interval"]["seed"],
             groups={name: _group_from_json(group) for name, group in content["groups"].items()},
+            subgroups=tuple(Subgroup.from_json(subgroup) for subgroup in content["subgroups"]),
             caveats=tuple(content["caveats"]),
         )
 
@@ -240,6 +245,11 @@ class Evaluation:
                 for prevalence, figures in decision.at_prevalence.items():
                     for metric, figure in figures.items():
                         yield _figure_row([name, at_prevalence(metric, prevalence), target, *key], figure)
+        for part in self.subgroups:
+            for metric, figure in part.figures.items():
+                unit = "lesion" if metric == "lesion_sensitivity" else "image"
+                at = "P(target)" if metric in AREAS else self.at
+                yield _figure_row([f"{part.factor}: {part.value}", metric, "+".join(self.target), at, unit], figure)
 
 
 _FIGURE_COLUMNS = (

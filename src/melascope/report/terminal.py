@@ -42,6 +42,9 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     console.print()
     console.print(_overall_table(evaluation))
     console.print()
+    if evaluation.subgroups:
+        console.print(_subgroup_table(evaluation))
+        console.print()
     console.print(Text(_interval_note(evaluation), style="dim"))
     for caveat in evaluation.caveats:
         console.print(_bullet(caveat))
@@ -173,6 +176,33 @@ def _elsewhere(evaluation: Evaluation) -> Text:
         for prevalence, figures in decision.at_prevalence.items()
     ]
     return Text("\n".join(lines))
+
+
+def _subgroup_table(evaluation: Evaluation) -> Table:
+    """Sizes first: they say what a subgroup's figures are worth."""
+    table = _table(f"For whom? ({_AT[evaluation.at]}, per image)")
+    table.add_column("part")
+    table.add_column("images/lesions", justify="right")
+    table.add_column(evaluation.target_name, justify="right")
+    shown = ("sensitivity", "specificity", "auroc")
+    for figure in shown:
+        table.add_column(_LABELS.get(figure, figure), justify="right")
+    factor = ""
+    for part in evaluation.subgroups:
+        if part.factor != factor:
+            factor = part.factor
+            table.add_row(Text(factor, style="italic"))
+        sizes = (part.n_images, part.n_lesions), (part.n_target_images, part.n_target_lesions)
+        cells = [f"{images:,}/{lesions:,}" for images, lesions in sizes]
+        table.add_row(f"  {part.value}", *cells, *(_short(part.figures[figure]) for figure in shown))
+    return table
+
+
+def _short(figure: Figure) -> str:
+    """A figure that fits a narrow column; why one is missing is told by its n."""
+    if isinstance(figure, NotApplicable):
+        return f"not applicable ({figure.reason.split()[0]})"
+    return with_interval(figure)
 
 
 def _table(title: str) -> Table:
