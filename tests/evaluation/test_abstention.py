@@ -135,7 +135,7 @@ def test_many_images_are_joined_into_steps_that_move_no_area():
     assert len(lesion) > 2 * STEPS
     tally = AcceptanceTally.of(probabilities, labels, called, lesion, 4000)
     joined = tally.values(np.ones((1, 4000)))
-    exact = tally.curve([])
+    exact = tally.curve({})
     assert joined["aurc"][0] == pytest.approx(exact.aurc.value, abs=1e-4)
     assert joined["augrc"][0] == pytest.approx(exact.augrc.value, abs=1e-4)
     expected = naive_areas(probabilities.max(axis=1)[:500], (probabilities.argmax(axis=1) != labels)[:500])

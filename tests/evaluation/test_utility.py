@@ -81,13 +81,13 @@ def test_values_and_draws_agree_with_a_plain_loop(seed, n_lesions, stated):
         return
     weights = np.concatenate(list(lesion_draws(n_lesions, 5, seed)))
     tally = BenefitTally.of(scores, truth, lesion, n_lesions, thresholds)
-    curve = tally.curve([], stated)
+    curve = tally.curve({}, stated)
     for point in curve.points:
         model, everybody = naive(scores, truth, point.threshold, stated)
         assert point.net_benefit.value == pytest.approx(model, abs=1e-9)
         assert point.treat_all == pytest.approx(everybody, abs=1e-9)
         assert point.over_treat_all.value == pytest.approx(model - everybody, abs=1e-9)
-    for draw, counted in zip(weights, tally.positive(weights), strict=True):
+    for draw, counted in zip(weights, tally.values(weights)["positive"], strict=True):
         again = np.repeat(np.arange(len(lesion)), draw[lesion].astype(int))  # the very images of this draw
         for column, threshold in enumerate((0.0, *thresholds)):
             for kind in (0, 1):
@@ -164,7 +164,7 @@ def test_the_same_seed_gives_the_same_curve_however_the_draws_are_cut(monkeypatc
 def test_a_subgroup_of_the_lesions_has_its_own_size():
     scores, truth, lesion = clustered(60, np.random.default_rng(1))
     some = lesion < 40
-    curve = BenefitTally.of(scores[some], truth[some], lesion[some], 60).curve([])
+    curve = BenefitTally.of(scores[some], truth[some], lesion[some], 60).curve({})
     assert (curve.n_images, curve.n_lesions) == (some.sum(), 40)
     assert curve.n_target_lesions == len(np.unique(lesion[some & truth]))
 

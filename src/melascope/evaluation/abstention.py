@@ -18,7 +18,7 @@ Traub et al.; for the AUGRC that is what a random order of equal confidences giv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -139,7 +139,8 @@ def risk_coverage(
     draws, seed : of the lesion bootstrap; 0 draws give no intervals.
     """
     tally = AcceptanceTally.of(probabilities, labels, called, lesion, int(lesion.max()) + 1, target)
-    return tally.curve([tally.values(weights) for weights in lesion_draws(tally.n_lesions, draws, seed)])
+    blocks = [tally.values(weights) for weights in lesion_draws(tally.n_lesions, draws, seed)]
+    return tally.curve({name: np.concatenate([block[name] for block in blocks]) for name in (blocks or [{}])[0]})
 
 
 @dataclass(frozen=True)
@@ -208,13 +209,11 @@ class AcceptanceTally:
             "missed_of_all": ratio(missed, (found + missed)[:, -1:]),
         }
 
-    def curve(self, drawn: Sequence[dict[str, np.ndarray]]) -> RiskCoverage:
-        """Put the figures, and what `values` gave for each block of draws, together."""
+    def curve(self, spread: Mapping[str, np.ndarray]) -> RiskCoverage:
+        """The figures with their intervals; `spread` is what `values` gave for all draws, {} without any."""
         point = self.values(np.ones((1, self.n_lesions)))
         point |= dict(zip(("aurc", "augrc"), self._exact_areas(), strict=True))
-        spread = {
-            name: np.concatenate([values[:0], *(block[name] for block in drawn)]) for name, values in point.items()
-        }
+        spread = {name: spread.get(name, values[:0]) for name, values in point.items()}
         n_lesions, of_target = n_distinct(self.lesion), self.fate > 0
         weakest = min(n_distinct(self.lesion[self.wrong]), n_distinct(self.lesion[~self.wrong]))
         both = {}

@@ -20,7 +20,7 @@ are put together instead (Zou & Donner 2008, Stat. Med. 27, 1693), which takes t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -156,8 +156,8 @@ def decision_curve(
     DataError : a prevalence or threshold that is none.
     """
     tally = BenefitTally.of(scores, truth, lesion, int(lesion.max(initial=-1)) + 1, thresholds)
-    drawn = [tally.positive(weights) for weights in lesion_draws(tally.n_lesions, draws, seed)]
-    return tally.curve(drawn, prevalence)
+    blocks = [tally.values(weights)["positive"] for weights in lesion_draws(tally.n_lesions, draws, seed)]
+    return tally.curve({"positive": np.concatenate(blocks)} if blocks else {}, prevalence)
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class BenefitTally:
         """Lesions that a draw has weights for."""
         return self.cells.shape[1]
 
-    def positive(self, weights: np.ndarray) -> np.ndarray:
+    def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Weight of the images that are positive, under lesion weights (draws, n_lesions).
 
         Returns
@@ -214,13 +214,13 @@ class BenefitTally:
         positive : (draws, 2, 1 + n_thresholds) others and target; the first column, threshold 0, holds all images
         """
         reached = (self.cells @ weights.T).reshape(2, len(self.thresholds) + 1, len(weights))
-        return np.moveaxis(np.cumsum(reached[:, ::-1], axis=1)[:, ::-1], 2, 0)
+        return {"positive": np.moveaxis(np.cumsum(reached[:, ::-1], axis=1)[:, ::-1], 2, 0)}
 
-    def curve(self, drawn: Sequence[np.ndarray], prevalence: float | None = None) -> DecisionCurve | NotApplicable:
-        """Put what `positive` gave for each block of draws together into a curve at a prevalence (None: its own)."""
+    def curve(self, spread: Mapping[str, np.ndarray], prevalence: float | None = None) -> DecisionCurve | NotApplicable:
+        """The curve at a prevalence (None: its own); `spread` is what `values` gave for all draws, {} without any."""
         if prevalence is not None and not 0 < prevalence < 1:
             raise DataError(f"The prevalence is {prevalence}.", expected="a share above 0 and below 1")
-        counts = self.positive(np.ones((1, self.n_lesions)))
+        counts = self.values(np.ones((1, self.n_lesions)))["positive"]
         others, target = counts[0, :, 0].astype(int).tolist()
         if target == 0 or others == 0:
             return NotApplicable(f"n=0 images {'other than' if target else 'of'} the target")
@@ -231,7 +231,7 @@ class BenefitTally:
             n_target_lesions=self.shown[1],
             prevalence=target / (others + target) if prevalence is None else float(prevalence),
             is_stated=prevalence is not None,
-            points=self._points(counts, np.concatenate([counts[:0], *drawn]), prevalence),
+            points=self._points(counts, spread.get("positive", counts[:0]), prevalence),
         )
 
     def _points(self, counts: np.ndarray, drawn: np.ndarray, prevalence: float | None) -> tuple[Benefit, ...]:
@@ -239,33 +239,26 @@ class BenefitTally:
         share = target / (others + target) if prevalence is None else prevalence
         points = []
         for column, threshold in enumerate(self.thresholds.tolist(), start=1):
-            odds = threshold / (1 - threshold)
-            false_alarms, found = self._terms(counts, drawn, column, odds, prevalence, positive=True)
-            spared, missed = self._terms(counts, drawn, column, odds, prevalence, positive=False)
+            false_alarms, found = self._terms(counts, drawn, column, prevalence, positive=True)
+            spared, missed = self._terms(counts, drawn, column, prevalence, positive=False)
             points.append(
                 Benefit(
                     threshold=threshold,
                     found=int(counts[0, 1, column]),
                     alarms=int(counts[0, 0, column]),
                     net_benefit=self._estimate(found, false_alarms, int(others + target)),
-                    treat_all=float(share - (1 - share) * odds),
+                    treat_all=float(share - (1 - share) * threshold / (1 - threshold)),
                     over_treat_all=self._estimate(spared, missed, int(others + target)),
                 )
             )
         return tuple(points)
 
     def _terms(
-        self,
-        counts: np.ndarray,
-        drawn: np.ndarray,
-        column: int,
-        odds: float,
-        prevalence: float | None,
-        *,
-        positive: bool,
+        self, counts: np.ndarray, drawn: np.ndarray, column: int, prevalence: float | None, *, positive: bool
     ) -> list[_Term]:
         """The others, then the target images, that are positive at a threshold (or are not), as weighted shares."""
         pooled = prevalence is None
+        odds = float(self.thresholds[column - 1] / (1 - self.thresholds[column - 1]))
         factors = (odds, 1.0) if pooled else ((1 - prevalence) * odds, prevalence)
         value, spread = (_shares(each, column, pooled=pooled, positive=positive) for each in (counts, drawn))
         images, lesions = counts[0, :, 0].astype(int).tolist(), self.shown
