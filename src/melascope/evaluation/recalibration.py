@@ -24,7 +24,7 @@ from scipy.special import expit
 EXACT_UP_TO = 1_000
 """Up to so many different log-odds each is a cell of its own, and nothing is expanded."""
 
-CELL_WIDTH = 1 / 32
+CELL_WIDTH = 1 / 64
 _MOST_STEPS = 1000
 _CLOSE = 1e-6  # the error after a Newton step is of the order of its square
 _BLOCK_CELLS = 200_000  # cells × draws at once: 1.6 MB an array, which stays in the cache
