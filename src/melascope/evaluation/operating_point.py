@@ -1,4 +1,4 @@
-"""At which P(melanoma) does the model say yes: chosen once, on validation images, then frozen?"""
+"""At which P(target) does the model say yes: chosen once, on validation images, then frozen?"""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ SCHEMA_VERSION = 2
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A frozen threshold: an image is positive if P(target) >= threshold.
+    """A frozen threshold: an image, or a lesion by its mean, is positive if P(target) >= threshold.
 
-    The threshold is a score that a validation image reached, at full precision; so on those very probabilities it
-    gives exactly the sensitivity and specificity that stand here.
+    The threshold is a score that a validation image (rule `empirical`) or lesion (rule `guaranteed`) reached, at full
+    precision; so on those very probabilities it gives exactly the figures that stand here. What `guaranteed` promises
+    of new lesions is their sensitivity per lesion; nothing is promised per image.
 
     Parameters
     ----------
     target : classes whose probabilities are summed to P(target), e.g. ("mel",).
     threshold : in [0, 1].
-    rule : row of `RULES` that chose it.
+    rule : row of `rules.RULES` that chose it.
     target_sensitivity : what the rule was asked for.
     sensitivity, specificity : what it reached on the validation images that chose it (so optimistic by a little).
     lesion_sensitivity : share of the target lesions that it found there, one result a lesion (`lesion_level`).
