@@ -99,7 +99,7 @@ def _one_device(accelerator: str, precision: str) -> Fabric:
     """The device that was asked for, or a refusal; never another one, nor another precision."""
     try:
         fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
-    except (RuntimeError, ValueError) as error:  # Fabric's answers to an absent device and to an unknown name
+    except (RuntimeError, ValueError, ImportError) as error:  # Fabric's answers to an absent or unknown device
         raise RecipeError(
             f"The device {accelerator!r} cannot be used ({error})", where="--device", expected="auto, cpu, cuda or mps"
         ) from error
