@@ -24,9 +24,9 @@ def text_of(path: Path) -> str:
     return " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text()))
 
 
-def curve(draws=100, melanoma=MEL):
+def curve(draws=100, melanoma=MEL, every=5):
     rng = np.random.default_rng(0)
-    labels = np.where(np.arange(300) % 5 == 0, melanoma, NV)
+    labels = np.where(np.arange(300) % every == 0, melanoma, NV)
     logits = rng.normal(0, 1, (300, 7))
     logits[np.arange(300), labels] += 1.5
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -57,6 +57,12 @@ def test_without_melanoma_the_risk_is_drawn_and_the_reason_told(tmp_path):
     text = text_of(save_risk_coverage(curve(melanoma=NV), tmp_path, rule="top class")[1])
     assert "melanoma missed: not applicable (n=0 images of melanoma)" in text
     assert "top class wrong" in text
+
+
+def test_a_share_of_few_melanomas_is_not_drawn(tmp_path):
+    text = text_of(save_risk_coverage(curve(every=60), tmp_path, rule="top class")[1])
+    assert "melanoma missed: too few (5 images)" in text and "of accepted melanoma images" not in text
+    assert "from 10 lesions on" in text_of(save_risk_coverage(curve(every=20), tmp_path, rule="top class")[1])
 
 
 def test_the_same_curve_gives_the_same_bytes_also_without_intervals(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from melascope.evaluation.abstention import HEADLINE_COVERAGES, RiskCoverage
+from melascope.evaluation.intervals import MIN_LESIONS
 from melascope.evaluation.operating_point import target_name
 from melascope.evaluation.record import plural, with_interval
 from melascope.report.canvas import BLUE, ORANGE, canvas, save
@@ -57,17 +58,22 @@ def _draw_risk(axes: Axes, curve: RiskCoverage) -> None:
 
 
 def _draw_missed(axes: Axes, curve: RiskCoverage, name: str, rule: str) -> None:
-    defined = [level for level in curve.levels if isinstance(level.missed, Estimate)]
-    if not defined:
-        axes.plot([], [], color=ORANGE, label=f"{name} missed: {curve.levels[-1].missed}")
+    """Draw shares of `MIN_LESIONS` lesions and more: one miss among two would stretch the axis and mean nothing."""
+    everything = curve.levels[-1].missed
+    if not isinstance(everything, Estimate) or everything.n_lesions < MIN_LESIONS:
+        reason = everything if not isinstance(everything, Estimate) else f"too few ({plural(everything.n, 'image')})"
+        axes.plot([], [], color=ORANGE, label=f"{name} missed: {reason}")
         return
+    defined = [
+        level for level in curve.levels if isinstance(level.missed, Estimate) and level.missed.n_lesions >= MIN_LESIONS
+    ]
     axes.plot(
         [level.n_images / curve.n_images for level in defined],
         [level.missed.value for level in defined],
         color=ORANGE,
         linewidth=2,
         linestyle=(0, (5, 2)),
-        label=f"{name} missed, of accepted {name} images\n({rule})",
+        label=f"{name} missed, of accepted {name} images\n({rule}; from {MIN_LESIONS} lesions on)",
     )
     for level in defined:
         if level.coverage not in HEADLINE_COVERAGES:
