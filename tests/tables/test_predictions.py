@@ -115,11 +115,11 @@ def test_every_problem_is_told_at_once_with_row_and_column(tmp_path):
         "row 2 column age: 'old' is not a number",
         "row 3 column dx: unknown class 'scc'; known are akiec, bcc, bkl, df, mel, nv, vasc",
         "row 3 column image_id: a stands already in row 2",
-        "row 3 column logit_bkl: a logit is missing or not finite",
+        "row 3 column logit_bkl: the number is missing, or NaN",
         "row 3 column logit_nv: 'x' is not a number",
         "row 3 column logit_vasc: 'inf' is not a number",
         "row 4 column image_id: the image id is empty",
-        "row 4 column logit_vasc: a logit is missing or not finite",
+        "row 4 column logit_vasc: the number is missing, or NaN",
         "row 3 column split: lesion L1 stands in train and in test",
     ):
         assert expected in told
@@ -153,7 +153,7 @@ def test_a_null_logit_in_parquet_is_told_with_its_row(tmp_path):
     values[2] = None
     place = table.column_names.index("logit_mel")
     pq.write_table(table.set_column(place, "logit_mel", pa.array(values, pa.float64())), path)
-    assert problems(path) == ["p.parquet row 4 column logit_mel: a logit is missing or not finite"]
+    assert problems(path) == ["p.parquet row 4 column logit_mel: the number is missing, or NaN"]
 
 
 def test_columns_of_other_types_are_taken_as_text_or_numbers(tmp_path):

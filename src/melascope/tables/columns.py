@@ -1,20 +1,34 @@
-"""How does a column of text from somebody's file become an array that the rest can trust?"""
+"""How does a column of text from somebody's file become an array that the rest can trust?
+
+Whatever the file, memory stays bounded: a header of up to `HEADER_BYTES`, rows of up to `ROW_BYTES`, and up to
+`MAX_BYTES` in the columns that are asked for; anything longer is refused while it is read. Columns are worked on
+by their distinct words, so a million rows cost a few array operations.
+"""
 
 from __future__ import annotations
 
+import csv
 import math
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from melascope.classes import CLASSES
-from melascope.errors import DataError, Problem
+from melascope.errors import DataError, Problem, TableError
 
 UNKNOWN_WORDS = frozenset({"", "unknown", "nan", "na", "n/a", "none", "null"})
 """Magic words of other people's tables; in ours an unknown value is simply empty."""
+
+HEADER_BYTES = 1 << 20
+ROW_BYTES = 8 << 20
+MAX_BYTES = 512 << 20  # a predictions table of 1,000,000 rows with every fact takes about 250 MiB
+LISTED = 1_000  # problems of one kind in one column that are told row by row; one more counts the rest
 
 
 def read_csv_text(path: Path, delimiter: str = ",") -> dict[str, np.ndarray]:
@@ -26,75 +40,252 @@ def read_csv_text(path: Path, delimiter: str = ",") -> dict[str, np.ndarray]:
 
     Raises
     ------
-    DataError : no file, no header, wrong encoding, or rows of unequal length.
+    DataError : no file, no header, wrong encoding, rows of unequal length, or more than `MAX_BYTES`.
     """
+    table = read_csv_table(path, delimiter)
+    return {name: text_array(table[name]) for name in table.column_names}
+
+
+def read_csv_table(path: Path, delimiter: str = ",", names: Sequence[str] | None = None) -> pa.Table:
+    """Columns `names` (all, if left out) of a CSV file as text; raises what `read_csv_text` does."""
+    header, has_rows = _header(path, delimiter)
+    names = header if names is None else list(names)
+    if not has_rows:
+        return pa.table({name: pa.array([], pa.string()) for name in names})
+    ragged: list[Problem] = []
+
+    def tell(row: pacsv.InvalidRow) -> str:
+        message = f"the row has {row.actual_columns} cells, the header {row.expected_columns}"
+        ragged.append(Problem(message, Path(path).name, row.number))
+        return "skip" if len(ragged) < LISTED else "error"
+
     try:
-        names = _header(path, delimiter)
-        table = pacsv.read_csv(
+        with pacsv.open_csv(
             path,
-            read_options=pacsv.ReadOptions(encoding="utf8"),
-            parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pacsv.ConvertOptions(
-                column_types={name: pa.string() for name in names}, strings_can_be_null=False
+            pacsv.ReadOptions(encoding="utf8", column_names=header, skip_rows=1, block_size=ROW_BYTES),
+            pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=tell),
+            pacsv.ConvertOptions(
+                column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False, include_columns=names
             ),
-        )
+        ) as stream:
+            table = _bounded(stream, path)
+    except (pa.ArrowInvalid, OSError) as error:
+        if not ragged:
+            raise _unreadable(path, error) from error
+    if ragged:
+        ragged += [Problem("reading stopped here", Path(path).name)] if len(ragged) >= LISTED else []
+        raise TableError("The table cannot be read", ragged, where=path)
+    return table
+
+
+def csv_header(path: Path, delimiter: str = ",") -> list[str]:
+    """The column names of a CSV file, of which no more than `HEADER_BYTES` are looked at; raises `DataError`."""
+    return _header(path, delimiter)[0]
+
+
+def _header(path: Path, delimiter: str) -> tuple[list[str], bool]:
+    """Column names, and whether anything follows them."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(HEADER_BYTES)
     except FileNotFoundError as error:
         raise DataError("The table is missing.", where=path, expected="a CSV file") from error
-    except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise _not_utf8(path, "it is UTF-16", "UTF-16")
+    if b"\0" in head:
+        raise _not_utf8(path, "it holds NUL bytes, so it is no text or UTF-16", "UTF-16")
+    line, *rest = re.split(rb"\r\n|\r|\n", head, maxsplit=1)
+    if not rest and len(head) == HEADER_BYTES:
+        raise _unreadable(path, f"its first line is longer than {HEADER_BYTES >> 20} MiB")
+    try:
+        text = line.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _undecodable(path, error.object[error.start], 1) from error
+    names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter), [])]
+    if not names or len(set(names)) != len(names):
         raise DataError(
-            f"The table cannot be read ({error}).", where=path, expected="a UTF-8 CSV file with one header row"
-        ) from error
-    return {name: text_array(column) for name, column in zip(table.column_names, table.columns, strict=True)}
-
-
-def _header(path: Path, delimiter: str) -> list[str]:
-    with open(path, encoding="utf-8-sig", newline="") as stream:
-        line = stream.readline(1 << 20).rstrip("\r\n")
-    names = [name.strip().strip('"') for name in line.split(delimiter)]
-    if line == "" or len(set(names)) != len(names):
-        raise DataError(
-            "The table has no header row." if line == "" else "A column name stands twice in the header.",
+            "A column name stands twice in the header." if names else "The table has no header row.",
             where=path,
             expected="one header row with distinct column names",
         )
-    return names
+    return names, any(part.strip() for part in rest) or len(head) == HEADER_BYTES
+
+
+def _bounded(stream: pacsv.CSVStreamingReader, path: Path) -> pa.Table:
+    """All batches, unless they hold more than `MAX_BYTES`."""
+    batches, held, rows = [], 0, 0
+    for batch in stream:
+        batches.append(batch)
+        held, rows = held + batch.nbytes, rows + len(batch)
+        if held > MAX_BYTES:
+            raise too_large(path, f"its columns pass {MAX_BYTES >> 20} MiB at row {rows + 1:,}")
+    return pa.Table.from_batches(batches, stream.schema)
+
+
+def too_large(path: Path, why: str) -> DataError:
+    """What to say of a table that is far longer than any that is meant."""
+    return DataError(
+        f"The table is too large: {why}.",
+        where=path,
+        expected=f"at most {MAX_BYTES >> 20} MiB in the columns that are read: about 2,000,000 rows of predictions",
+        fix="check that this is the table you meant; if so, cut it into parts",
+    )
+
+
+def _unreadable(path: Path, why: Exception | str) -> DataError:
+    text = str(why)
+    if "UTF8" in text:
+        byte, line = _first_undecodable(path)
+        return _undecodable(path, byte, line)
+    if "straddling" in text:
+        text = f"a row is longer than {ROW_BYTES >> 20} MiB: a quote that is never closed, or no rows at all"
+    return DataError(f"The table cannot be read ({text}).", where=path, expected="a UTF-8 CSV file with one header row")
+
+
+def _first_undecodable(path: Path) -> tuple[int, int]:
+    """The first byte that is no UTF-8, and its line."""
+    with open(path, "rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                return line[error.start], number
+    return 0, 0
+
+
+def _undecodable(path: Path, byte: int, line: int) -> DataError:
+    return _not_utf8(path, f"byte 0x{byte:02x} in line {line} is not UTF-8, perhaps Latin-1", "LATIN1")
+
+
+def _not_utf8(path: Path, why: str, encoding: str) -> DataError:
+    return DataError(
+        f"The table cannot be read: {why}.",
+        where=path,
+        expected="a UTF-8 CSV file with one header row",
+        fix=f"iconv -f {encoding} -t UTF-8 {Path(path).name} > utf8.csv, or save it as “CSV UTF-8”",
+    )
+
+
+def word_codes(values) -> tuple[np.ndarray, np.ndarray]:
+    """A column by its words, of which there are often few: so most work on a column is work on `words` alone.
+
+    Returns
+    -------
+    words : (n_words,) object of `str`; a missing value is `""`
+    codes : (n_rows,) int, so that `words[codes]` is the column
+    """
+    coded = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    if not (isinstance(coded, pa.DictionaryArray) and is_text(coded.type)):
+        coded = _text(coded).dictionary_encode()
+    words = pa.concat_arrays([coded.dictionary.cast(pa.string()), pa.array([""])])
+    return words.to_numpy(zero_copy_only=False), coded.indices.fill_null(len(words) - 1).to_numpy()
+
+
+def _text(values) -> pa.Array:
+    """Any array as text."""
+    if isinstance(values, pa.Array):
+        plain = is_text(values.type) or pa.types.is_integer(values.type)
+        return values.cast(pa.string()) if plain else _as_written(values.to_pylist())
+    try:
+        return pa.array(values, pa.string())
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return _as_written(values)
+
+
+def _as_written(values) -> pa.Array:
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """True for text of any layout, so also for a column of categories."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def text_array(values) -> np.ndarray:
-    """Any column as an object array of `str`, missing values as `""`."""
-    array = np.empty(len(values), dtype=object)
-    array[:] = ["" if v is None else str(v) for v in (values.to_pylist() if hasattr(values, "to_pylist") else values)]
-    return array
+    """Any column as an object array of `str`, missing values as `""`; equal words are one object."""
+    words, codes = word_codes(values)
+    return words[codes]
 
 
-def blank_unknown(values: np.ndarray) -> np.ndarray:
+def blank_unknown(values) -> np.ndarray:
     """Text column with the magic words for "unknown" emptied and blanks trimmed."""
-    trimmed = [str(value).strip() for value in values]
-    array = np.empty(len(trimmed), dtype=object)
-    array[:] = ["" if value.lower() in UNKNOWN_WORDS else value for value in trimmed]
-    return array
+    words, codes = word_codes(values)
+    return _blanked(words).to_numpy(zero_copy_only=False)[codes]
 
 
-def number_array(values: np.ndarray, column: str, file: str, problems: list[Problem], first_row: int = 2) -> np.ndarray:
-    """Text column as float64 (n,), unknown as NaN; what is no finite number is added to `problems`."""
-    numbers = np.full(len(values), np.nan)
-    for index, value in enumerate(blank_unknown(values)):
-        if value == "":
-            continue
-        try:
-            numbers[index] = float(value)
-        except ValueError:
-            numbers[index] = math.inf
-        if not math.isfinite(numbers[index]):
-            problems.append(Problem(f"{value!r} is not a number", file, index + first_row, column))
-            numbers[index] = np.nan
+def _blanked(words: np.ndarray) -> pa.Array:
+    trimmed = pc.utf8_trim_whitespace(pa.array(words, pa.string()))
+    unknown = pc.is_in(pc.utf8_lower(trimmed), pa.array(sorted(UNKNOWN_WORDS)))
+    return pc.if_else(unknown, "", trimmed)
+
+
+def number_array(
+    values, column: str, file: str, problems: list[Problem], first_row: int = 2, needed: bool = False
+) -> np.ndarray:
+    """Column of text or numbers as float64 (n,), unknown as NaN.
+
+    What is no finite number is added to `problems`; so is what is unknown, where it is `needed`.
+    """
+    numbers, wrong = _parsed(values)
+    rows = np.flatnonzero(wrong)
+    words = dict(zip(rows.tolist(), blank_unknown(values.take(rows)), strict=True))
+    problems += problems_at(rows, lambda row: f"{words[row]!r} is not a number", file, column, first_row)
+    if needed:
+        unknown = np.flatnonzero(np.isnan(numbers) & ~wrong)
+        problems += problems_at(unknown, lambda row: "the number is missing, or NaN", file, column, first_row)
     return numbers
+
+
+def _parsed(values) -> tuple[np.ndarray, np.ndarray]:
+    """Finite numbers (NaN elsewhere), and where something stands that is none."""
+    kind = getattr(values, "type", pa.string())
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind):
+        numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        return np.where(np.isinf(numbers), np.nan, numbers), np.isinf(numbers)
+    words, codes = word_codes(values)
+    known = _blanked(words)
+    known = pc.if_else(pc.equal(known, ""), None, known)
+    try:
+        numbers = known.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        numbers = np.array([_number(word) for word in known.to_pylist()])
+    wrong = known.is_valid().to_numpy(zero_copy_only=False) & ~np.isfinite(numbers)
+    return np.where(wrong, np.nan, numbers)[codes], wrong[codes]
+
+
+def _number(word: str | None) -> float:
+    try:
+        return math.nan if word is None else float(word)
+    except ValueError:
+        return math.inf
+
+
+def problems_at(
+    rows: np.ndarray, say: Callable[[int], str], file: str, column: str, first_row: int = 2
+) -> list[Problem]:
+    """A `Problem` for each of `rows` (counted from 0), up to `LISTED`; one more tells how many there are beyond."""
+    problems = [Problem(say(row), file, row + first_row, column) for row in rows[:LISTED].tolist()]
+    if len(rows) > LISTED:
+        more = f"the same kind of problem in {len(rows) - LISTED:,} more rows ({len(rows):,} in all)"
+        problems.append(Problem(more, file, int(rows[-1]) + first_row, column))
+    return problems
+
+
+def first_rows(values: np.ndarray) -> np.ndarray:
+    """(n_rows,) int64: the row in which each row's word stands for the first time; its own where it is new."""
+    codes = word_codes(values)[1]
+    _, first, place = np.unique(codes, return_index=True, return_inverse=True)
+    return first[place]
 
 
 def class_columns(dx: np.ndarray) -> np.ndarray:
     """(n,) int64: place of each `dx` in `CLASSES`, -1 where the truth is unknown."""
+    words, codes = word_codes(dx)
     place = {name: index for index, name in enumerate(CLASSES)}
-    return np.array([place.get(name, -1) for name in dx], dtype=np.int64)
+    return np.array([place.get(word, -1) for word in words], dtype=np.int64)[codes]
 
 
 def lesion_or_image(lesion_id: np.ndarray, image_id: np.ndarray) -> np.ndarray:
@@ -105,7 +296,8 @@ def lesion_or_image(lesion_id: np.ndarray, image_id: np.ndarray) -> np.ndarray:
 def nullable(array: np.ndarray) -> pa.Array:
     """Array for the disk: unknown (`""` or NaN) becomes null."""
     if array.dtype == object:
-        return pa.array([value if value != "" else None for value in array], type=pa.string())
+        text = pa.array(array, pa.string())
+        return pc.if_else(pc.equal(text, ""), None, text)
     if np.issubdtype(array.dtype, np.floating):
         return pa.array(array, from_pandas=True)
     return pa.array(array)

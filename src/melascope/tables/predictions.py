@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -15,19 +17,31 @@ from melascope.classes import CLASSES
 from melascope.errors import Problem, TableError
 from melascope.files import atomic_path
 from melascope.tables.columns import (
+    MAX_BYTES,
     blank_unknown,
     class_columns,
+    csv_header,
+    first_rows,
+    is_text,
     lesion_or_image,
     number_array,
-    read_csv_text,
-    text_array,
+    problems_at,
+    read_csv_table,
+    too_large,
     write_table,
+)
+from melascope.tables.foreign import (
+    FACT_COLUMNS,
+    LOGIT_COLUMNS,
+    TEXT_COLUMNS,
+    Layout,
+    Naming,
+    as_logits,
+    our_classes,
+    recognise,
 )
 
 SCHEMA_VERSION = 1
-TEXT_COLUMNS = ("image_id", "lesion_id", "split", "dx", "sex", "localization", "dx_type")
-LOGIT_COLUMNS = tuple(f"logit_{name}" for name in CLASSES)
-COLUMNS = ("image_id", "lesion_id", "split", "dx", "age", "sex", "localization", "dx_type", *LOGIT_COLUMNS)
 _METADATA_KEY = b"melascope.predictions"
 
 
@@ -76,6 +90,7 @@ class Predictions:
     age : (n_images,) float64, years
     logits : (n_images, 7) float64, columns in the order of `CLASSES`
     origin : `PredictionsOrigin`
+    notes : how the scores were read, where the file did not hold logits; a reader of the figures must know it.
     """
 
     image_id: np.ndarray
@@ -88,6 +103,7 @@ class Predictions:
     dx_type: np.ndarray
     logits: np.ndarray
     origin: PredictionsOrigin = PredictionsOrigin()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_id)
@@ -117,8 +133,8 @@ class Predictions:
         return self.subset(np.isin(self.split.astype(str), splits))
 
     def write(self, path: Path) -> Path:
-        """Write Parquet, or CSV when the name ends in `.csv` (CSV cannot carry the origin)."""
-        columns = {name: getattr(self, name) for name in COLUMNS[:8]}
+        """Write Parquet, or CSV when the name ends in `.csv` (CSV cannot carry origin and notes)."""
+        columns = {name: getattr(self, name) for name in FACT_COLUMNS}
         columns |= {name: self.logits[:, i] for i, name in enumerate(LOGIT_COLUMNS)}
         metadata = {} if Path(path).suffix == ".csv" else {_METADATA_KEY: self._facts()}
         with atomic_path(path) as temporary:
@@ -127,44 +143,66 @@ class Predictions:
 
     def _facts(self) -> str:
         facts = {"schema_version": SCHEMA_VERSION, "class_order": list(CLASSES), **asdict(self.origin)}
+        facts |= {"notes": list(self.notes)} if self.notes else {}
         return json.dumps(facts, sort_keys=True)
 
     @classmethod
-    def read(cls, path: Path) -> Predictions:
-        """Read a predictions table, ours or another project's.
+    def read(
+        cls, path: Path, columns: Mapping[str, str] | None = None, words: Mapping[str, str] | None = None
+    ) -> Predictions:
+        """Read a predictions table, ours or another project's, of logits or of probabilities.
+
+        Parameters
+        ----------
+        path : Parquet, or a CSV file whose name ends in `.csv`
+        columns, words : what their columns and the words of `dx` mean; see `melascope.tables.foreign.Naming`.
 
         Raises
         ------
         TableError : every problem of the table at once, with row and column.
+        DataError : it cannot be read at all, is far too large, or `columns` or `words` name what we do not have.
         """
-        path = Path(path)
-        columns, facts = _read_csv(path) if path.suffix == ".csv" else _read_parquet(path)
-        return _checked(columns, facts, path)
+        path, naming = Path(path), Naming(columns or {}, words or {})
+        table, layout, facts = (_read_csv if path.suffix.lower() == ".csv" else _read_parquet)(path, naming)
+        return _checked(table, layout, naming, facts, path)
 
 
-def _read_csv(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    return read_csv_text(path), {}
+def _read_csv(path: Path, naming: Naming) -> tuple[pa.Table, Layout, dict]:
+    layout = _recognised(csv_header(path), naming, {}, path)
+    return read_csv_table(path, names=layout.wanted), layout, {}
 
 
-def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+def _read_parquet(path: Path, naming: Naming) -> tuple[pa.Table, Layout, dict]:
     try:
-        table = pq.read_table(path)
-    except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
+        with pq.ParquetFile(path) as file:
+            schema, size = file.schema_arrow, _decoded_bytes(file.metadata)
+        facts = _facts_in((schema.metadata or {}).get(_METADATA_KEY, b"{}"), path)
+        layout = _recognised(schema.names, naming, facts, path)
+        held = sum(size[name] for name in layout.wanted)
+        if held > MAX_BYTES:
+            raise too_large(path, f"its columns take {held >> 20:,} MiB")
+        texts = [name for name in layout.wanted if is_text(schema.field(name).type)]
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            table = file.read(columns=layout.wanted)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
         raise TableError(
             "The predictions table cannot be read",
             [Problem(str(error), path.name)],
             where=path,
             fix="make it with `melascope train` or `melascope predict`, or give a CSV with the same columns",
         ) from error
-    facts = _facts_in((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"), path)
-    numeric = {"age", *LOGIT_COLUMNS}
-    columns = {
-        name: np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
-        if name in numeric and not pa.types.is_string(column.type)
-        else text_array(column)
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    }
-    return columns, facts
+    return table, layout, facts
+
+
+def _decoded_bytes(metadata: pq.FileMetaData) -> Counter[str]:
+    """About how many bytes each column takes in memory."""
+    size: Counter[str] = Counter()
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for column in map(group.column, range(group.num_columns)):
+            size[column.path_in_schema] += max(column.total_uncompressed_size, 8 * group.num_rows)
+    return size
 
 
 def _facts_in(metadata: bytes, path: Path) -> dict:
@@ -173,9 +211,75 @@ def _facts_in(metadata: bytes, path: Path) -> dict:
     except ValueError:
         facts = None
     if not isinstance(facts, dict):
-        problem = Problem("the facts that ride in the file are broken", path.name)
-        raise TableError("The predictions table is not usable", [problem], where=path)
+        raise _unusable([Problem("the facts that ride in the file are broken", path.name)], path)
     return facts
+
+
+def _recognised(header: list[str], naming: Naming, facts: dict, path: Path) -> Layout:
+    """The layout, found from header and metadata alone: a table of something else is not read any further."""
+    problems = [
+        Problem(f"a column {name} stands twice", path.name, 1, name) for name, n in Counter(header).items() if n > 1
+    ]
+    layout = recognise(header, naming, path.name, problems)
+    missing = bool(problems)
+    if facts.get("class_order", list(CLASSES)) != list(CLASSES):
+        problems.append(Problem(f"class order is {facts['class_order']}, expected {list(CLASSES)}", path.name))
+    if facts.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
+        problems.append(Problem(f"schema version is {facts['schema_version']}, expected {SCHEMA_VERSION}", path.name))
+    if problems:
+        shown = ", ".join(name[:40] for name in header[:20]) + (" …" if len(header) > 20 else "")
+        how = f"tell what its columns are: --map-columns image_id=…,dx=…,logit_mel=…; it has {shown}"
+        raise _unusable(problems, path, fix=how if missing else None)
+    return layout
+
+
+def _unusable(problems: list[Problem], path: Path, fix: str | None = None) -> TableError:
+    """All problems; the first of each column come first, so that no column hides another."""
+    turn: Counter[str] = Counter()
+    turns = []
+    for problem in problems:
+        turns.append(turn[problem.column])
+        turn[problem.column] += 1
+    order = sorted(range(len(problems)), key=turns.__getitem__)
+    return TableError("The predictions table is not usable", [problems[one] for one in order], where=path, fix=fix)
+
+
+def _checked(table: pa.Table, layout: Layout, naming: Naming, facts: dict, path: Path) -> Predictions:
+    """Collect every problem of the rows, then build the table or raise them all at once."""
+    file, n_rows = path.name, len(table)
+    problems = [] if n_rows else [Problem("the table has no rows", file)]
+    text = {name: np.full(n_rows, "", dtype=object) for name in TEXT_COLUMNS}
+    text |= {name: blank_unknown(table[theirs]) for name, theirs in layout.facts.items() if name != "age"}
+    text["dx"] = our_classes(text["dx"], naming.words, file, layout.facts["dx"], problems)
+    age = np.full(n_rows, np.nan)
+    if "age" in layout.facts:
+        age = number_array(table[layout.facts["age"]], layout.facts["age"], file, problems)
+    scores = [number_array(table[name], name, file, problems, needed=True) for name in layout.scores]
+    logits, notes = as_logits(np.stack(scores, axis=1), layout, file, problems)
+    problems += _id_problems(text["image_id"], file, layout.facts["image_id"])
+    problems += _leak_problems(text["lesion_id"], text["split"], file, layout.facts.get("split", "split"))
+    origin, notes = _origin(facts, file, problems), _notes(facts, file, problems) + notes
+    if problems:
+        raise _unusable(problems, path)
+    return Predictions(**text, age=age, logits=logits, origin=origin, notes=notes)
+
+
+def _id_problems(image_id: np.ndarray, file: str, column: str) -> list[Problem]:
+    first, empty = first_rows(image_id), image_id == ""
+    again = np.flatnonzero((first != np.arange(len(first))) & ~empty)
+    return problems_at(np.flatnonzero(empty), lambda row: "the image id is empty", file, column) + problems_at(
+        again, lambda row: f"{image_id[row]} stands already in row {first[row] + 2}", file, column
+    )
+
+
+def _leak_problems(lesion_id: np.ndarray, split: np.ndarray, file: str, column: str) -> list[Problem]:
+    known = np.flatnonzero((lesion_id != "") & (split != ""))
+    first = np.zeros(len(split), dtype=np.int64)
+    first[known] = known[first_rows(lesion_id[known])]
+    rows = known[split[known] != split[first[known]]]
+    return problems_at(
+        rows, lambda row: f"lesion {lesion_id[row]} stands in {split[first[row]]} and in {split[row]}", file, column
+    )
 
 
 def _origin(facts: dict, file: str, problems: list[Problem]) -> PredictionsOrigin:
@@ -189,69 +293,9 @@ def _origin(facts: dict, file: str, problems: list[Problem]) -> PredictionsOrigi
     return PredictionsOrigin(**known)
 
 
-def _checked(columns: dict[str, np.ndarray], facts: dict, path: Path) -> Predictions:
-    """Collect every problem of the columns, then build the table or raise them all at once."""
-    problems: list[Problem] = []
-    required = ("image_id", "dx", *LOGIT_COLUMNS)
-    for name in required:
-        if name not in columns:
-            problems.append(Problem("the column is missing", path.name, 1, name))
-    if facts.get("class_order", list(CLASSES)) != list(CLASSES):
-        problems.append(Problem(f"class order is {facts['class_order']}, expected {list(CLASSES)}", path.name))
-    if facts.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
-        problems.append(Problem(f"schema version is {facts['schema_version']}, expected {SCHEMA_VERSION}", path.name))
-    if problems:
-        raise TableError("The predictions table is not usable", problems, where=path)
-
-    n_rows = len(columns["image_id"])
-    empty = np.full(n_rows, "", dtype=object)
-    text = {name: blank_unknown(columns.get(name, empty)) for name in TEXT_COLUMNS}
-    numbers = {
-        name: values
-        if (values := columns.get(name, empty)).dtype == np.float64
-        else number_array(values, name, path.name, problems)
-        for name in ("age", *LOGIT_COLUMNS)
-    }
-    logits = np.stack([numbers[name] for name in LOGIT_COLUMNS], axis=1) if n_rows else np.zeros((0, len(CLASSES)))
-    problems += _row_problems(text, logits, path.name)
-    origin = _origin(facts, path.name, problems)
-    if problems:
-        raise TableError("The predictions table is not usable", problems, where=path)
-    return Predictions(**text, age=numbers["age"], logits=logits, origin=origin)
-
-
-def _row_problems(text: dict[str, np.ndarray], logits: np.ndarray, file: str) -> list[Problem]:
-    if len(logits) == 0:
-        return [Problem("the table has no rows", file)]
-    problems = [
-        Problem("a logit is missing or not finite", file, int(row) + 2, LOGIT_COLUMNS[int(column)])
-        for row, column in np.argwhere(~np.isfinite(logits))
-    ]
-    problems += [
-        Problem(f"unknown class {dx!r}; known are {', '.join(CLASSES)}", file, row + 2, "dx")
-        for row, dx in enumerate(text["dx"])
-        if dx != "" and dx not in CLASSES
-    ]
-    first_row: dict[str, int] = {}
-    for row, image_id in enumerate(text["image_id"]):
-        if image_id == "":
-            problems.append(Problem("the image id is empty", file, row + 2, "image_id"))
-        elif image_id in first_row:
-            problems.append(
-                Problem(f"{image_id} stands already in row {first_row[image_id]}", file, row + 2, "image_id")
-            )
-        first_row.setdefault(image_id, row + 2)
-    return problems + _leak_problems(text, file)
-
-
-def _leak_problems(text: dict[str, np.ndarray], file: str) -> list[Problem]:
-    split_of: dict[str, str] = {}
-    problems = []
-    for row, (lesion, split) in enumerate(zip(text["lesion_id"], text["split"], strict=True)):
-        if lesion == "" or split == "":
-            continue
-        if split_of.setdefault(lesion, split) != split:
-            problems.append(
-                Problem(f"lesion {lesion} stands in {split_of[lesion]} and in {split}", file, row + 2, "split")
-            )
-    return problems
+def _notes(facts: dict, file: str, problems: list[Problem]) -> tuple[str, ...]:
+    notes = facts.get("notes", [])
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        problems.append(Problem(f"notes is {notes!r}, expected a list of text", file))
+        return ()
+    return tuple(notes)

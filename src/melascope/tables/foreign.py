@@ -1,0 +1,208 @@
+"""What does a predictions table of another project call its columns and classes, and are its scores probabilities?
+
+Recognised without being told, in any case: our own names, and for the scores `logit_<class>`,
+`probability_<class>`, `prob_<class>`, `p_<class>` and bare class names (`MEL`, as ISIC submissions have them).
+Everything else is told by a map, our name -> theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from melascope.classes import CLASSES
+from melascope.errors import DataError, Problem
+from melascope.tables.columns import problems_at, word_codes
+
+TEXT_COLUMNS = ("image_id", "lesion_id", "split", "dx", "sex", "localization", "dx_type")
+FACT_COLUMNS = ("image_id", "lesion_id", "split", "dx", "age", "sex", "localization", "dx_type")
+LOGIT_COLUMNS = tuple(f"logit_{name}" for name in CLASSES)
+PROBABILITY_COLUMNS = tuple(f"probability_{name}" for name in CLASSES)
+
+LOGITS, PROBABILITIES, UNSAID = "logits", "probabilities", "scores that do not say what they are"
+PREFIXES = {
+    "logit_": LOGITS,
+    "probability_": PROBABILITIES,
+    "prob_": PROBABILITIES,
+    "p_": PROBABILITIES,
+    "": UNSAID,
+}
+"""What stands before a class's name, and what it says of the scores; a table that has several is read by the first."""
+
+SUM_TOLERANCE = 1e-3  # probabilities written with few decimals
+RANGE_TOLERANCE = 1e-6  # averages of float32 probabilities pass 1 by rounding
+PROBABILITY_FLOOR = 1e-15  # its logarithm is -34.5
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What the columns and words of a table mean.
+
+    Parameters
+    ----------
+    columns : our name -> theirs, e.g. `{"image_id": "file", "dx": "truth", "probability_mel": "p_mel"}`
+    words : their word in `dx` -> our class, e.g. `{"melanoma": "mel"}`; words that are not named are ours
+
+    Raises
+    ------
+    DataError : a name or class that we do not have, or logits and probabilities mapped at once.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = (*FACT_COLUMNS, *LOGIT_COLUMNS, *PROBABILITY_COLUMNS)
+        for name in self.columns:
+            if name not in names:
+                raise DataError(f"There is no column {name!r} in our table.", expected=f"one of {', '.join(names)}")
+        for word, one in self.words.items():
+            if one not in CLASSES:
+                raise DataError(
+                    f"{word!r} is mapped to {one!r}, which is no class.", expected=f"one of {', '.join(CLASSES)}"
+                )
+        if len({name in LOGIT_COLUMNS for name in self.columns if name not in FACT_COLUMNS}) > 1:
+            raise DataError(
+                "Some scores are mapped as logits and others as probabilities.", expected="one kind for all classes"
+            )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns of a table are read, and as what.
+
+    Parameters
+    ----------
+    facts : our name -> theirs, of the facts that the table has
+    scores : their seven columns, in the order of `CLASSES`
+    kind : what the names say of the scores: `LOGITS`, `PROBABILITIES` or `UNSAID`
+    """
+
+    facts: dict[str, str]
+    scores: tuple[str, ...]
+    kind: str
+
+    @property
+    def wanted(self) -> list[str]:
+        """Their columns that are read, each once."""
+        return list(dict.fromkeys((*self.facts.values(), *self.scores)))
+
+
+def recognise(header: Sequence[str], naming: Naming, file: str, problems: list[Problem]) -> Layout:
+    """Find our columns in a table's header; what is missing is added to `problems`."""
+
+    def tell_missing(column: str, ours: str) -> None:
+        told = "the column is missing" if column == ours else f"the column is missing, to which {ours} is mapped"
+        problems.append(Problem(told, file, 1, column))
+
+    facts = {}
+    for name in FACT_COLUMNS:
+        theirs = naming.columns.get(name)
+        found = (theirs if theirs in header else None) if theirs else _find(name, header)
+        if found is not None:
+            facts[name] = found
+        elif theirs or name in ("image_id", "dx"):
+            tell_missing(theirs or name, name)
+    prefix, kind = _family(header, naming)
+    scores = []
+    for name in CLASSES:
+        theirs = naming.columns.get(f"logit_{name}") or naming.columns.get(f"probability_{name}")
+        found = (theirs if theirs in header else None) if theirs else _find(prefix + name, header)
+        scores.append(found or "")
+        if found is None:
+            tell_missing(theirs or prefix + name, f"the score of {name}" if theirs else prefix + name)
+    return Layout(facts, tuple(scores), kind)
+
+
+def _find(name: str, header: Sequence[str]) -> str | None:
+    """The column of this name; if there is none, the only one that differs in case alone."""
+    if name in header:
+        return name
+    alike = [column for column in header if column.casefold() == name]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _family(header: Sequence[str], naming: Naming) -> tuple[str, str]:
+    """The prefix of the score columns that are not mapped, and what all scores are called.
+
+    It is the prefix under which most classes are found; the first of them, if several are equal.
+    """
+    mapped = [name for name in naming.columns if name not in FACT_COLUMNS]
+    said = (LOGITS if mapped[0] in LOGIT_COLUMNS else PROBABILITIES) if mapped else None
+    fitting = {prefix: kind for prefix, kind in PREFIXES.items() if said in (None, kind) or kind == UNSAID}
+    prefix = max(fitting, key=lambda one: sum(_find(one + name, header) is not None for name in CLASSES))
+    return prefix, said or PREFIXES[prefix]
+
+
+def our_classes(
+    dx: np.ndarray, words: Mapping[str, str], file: str, column: str, problems: list[Problem]
+) -> np.ndarray:
+    """(n_rows,) object: our class of each word, in any case; words that are none are added to `problems`."""
+    theirs, codes = word_codes(dx)
+    ours = np.empty(len(theirs), dtype=object)
+    ours[:] = [words.get(word) or (word.lower() if word.lower() in CLASSES else word) for word in theirs]
+    unknown = np.array([one != "" and one not in CLASSES for one in ours], dtype=bool)
+    known = ", ".join((*words, *CLASSES))
+    rows = np.flatnonzero(unknown[codes])
+    problems += problems_at(rows, lambda row: f"unknown class {dx[row]!r}; known are {known}", file, column)
+    return ours[codes]
+
+
+def as_logits(
+    scores: np.ndarray, layout: Layout, file: str, problems: list[Problem]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Whatever the table calls its scores, as logits, with what a reader of the figures must know of it.
+
+    Probabilities become their logarithms, of which the softmax gives the probabilities back (divided by the row's
+    sum, which is 1 up to rounding); those below `PROBABILITY_FLOOR` are set to it.
+
+    Parameters
+    ----------
+    scores : (n_rows, 7) float64, NaN where nothing stands
+    problems : gets probabilities outside [0, 1] and rows that do not sum to 1.
+
+    Returns
+    -------
+    logits : (n_rows, 7) float64
+    notes : sentences about how the scores were read; empty where they are called logits and are
+    """
+    called = f"{layout.scores[0]} … {layout.scores[-1]}"
+    within = (scores >= -RANGE_TOLERANCE) & (scores <= 1 + RANGE_TOLERANCE)
+    rows_within, sums = within.all(axis=1), scores.sum(axis=1)
+    uneven = rows_within & (np.abs(sums - 1) > SUM_TOLERANCE)
+    if layout.kind == LOGITS and not (rows_within & ~uneven).all():
+        return scores, ()
+    if layout.kind == UNSAID and 2 * rows_within.sum() <= len(scores):
+        return scores, (f"Columns {called} do not say what they are: read as logits, for most rows leave [0, 1].",)
+    for column, name in enumerate(layout.scores):
+        outside = np.flatnonzero(~within[:, column] & np.isfinite(scores[:, column]))
+        problems += problems_at(
+            outside, _says("the probability is {:.6g}, not in [0, 1]", scores[:, column]), file, name
+        )
+    say = _says(f"the probabilities sum to {{:.6g}}, not to 1 (tolerance {SUM_TOLERANCE:g})", sums)
+    problems += problems_at(np.flatnonzero(uneven), say, file, called)
+    return np.log(np.maximum(scores, PROBABILITY_FLOOR)), _notes(scores, layout, called)
+
+
+def _says(sentence: str, values: np.ndarray):
+    return lambda row: sentence.format(values[row])
+
+
+def _notes(probabilities: np.ndarray, layout: Layout, called: str) -> tuple[str, ...]:
+    read = "their logarithms stand for the logits"
+    notes = {
+        PROBABILITIES: f"Columns {called} are probabilities, not logits: {read}.",
+        LOGITS: f"Columns {called} are called logits, but every row lies in [0, 1] and sums to 1: "
+        f"they are read as probabilities, and {read}.",
+        UNSAID: f"Columns {called} do not say what they are: read as probabilities, and {read}.",
+    }[layout.kind]
+    n_low = int((probabilities < PROBABILITY_FLOOR).sum())
+    low = f"{n_low:,} of {probabilities.size:,} probabilities are 0 or below {PROBABILITY_FLOOR:g} and are set to it"
+    decided = bool(((probabilities == 0) | (probabilities == 1)).all())
+    return (
+        notes,
+        *([f"{low}: the log loss and a fitted temperature depend on that."] if n_low and not decided else []),
+        *(["Every probability is 0 or 1: these are decisions, which tell nothing of calibration."] if decided else []),
+    )
