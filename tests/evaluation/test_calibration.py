@@ -161,12 +161,17 @@ def test_a_perfect_ranking_has_no_slope_and_says_why(draw_table):
     assert isinstance(slope, NotApplicable) and "no finite fit" in slope.reason and "n=" in slope.reason
 
 
-def test_one_melanoma_has_figures_without_interval(draw_table):
-    measured = measure_calibration(draw_table(dx=["mel"] + ["nv"] * 60, skill=0.5), draws=100)
-    assert measured.figures["target_calibration_in_the_large"].low is None
-    assert measured.figures["nll"].low is not None
+def test_figures_of_few_melanomas_have_no_interval(draw_table):
+    measured = measure_calibration(draw_table(dx=["mel"] * 9 + ["nv"] * 90, skill=0.5), draws=100)
+    for name, figure in measured.figures.items():
+        assert (figure.low is None) == CALIBRATION_FIGURES[name].compares
     without = measure_calibration(draw_table(100), draws=0)
     assert all(figure.low is None for figure in without.figures.values() if isinstance(figure, Estimate))
+
+
+def test_a_brier_score_above_one_has_an_interval_too(draw_table):
+    worst = measure_calibration(draw_table(100, skill=-6.0), draws=100).figures["brier_score"]
+    assert 1 < worst.low < worst.value < worst.high < 2
 
 
 def test_rows_without_truth_do_not_count(draw_table):

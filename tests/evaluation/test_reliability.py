@@ -89,13 +89,16 @@ def test_error_of_a_perfect_model_is_the_mean_deviation_of_a_binomial():
 
 
 def test_images_of_one_lesion_scatter_together():
-    n, p = 30, 0.2
-    alone = Reliability(np.full(n, p), np.zeros(n, dtype=bool), np.arange(n), n)
-    trios = Reliability(np.full(n, p), np.zeros(n, dtype=bool), np.arange(n) // 3, 10)
+    """A lesion of twenty images, all true or none, beside ten lesions of one image: exact by summing over both."""
+    p, lesion = 0.2, np.r_[np.zeros(5, dtype=int), np.arange(1, 11), np.zeros(15, dtype=int)]
+    subject = Reliability(np.full(30, p), np.zeros(30, dtype=bool), lesion, 11)
     x = np.arange(11)
-    exact = (stats.binom.pmf(x, 10, p) * np.abs(x - 10 * p)).sum() / 10  # ten lesions that agree within
-    assert trios.calibration_error_if_perfect(0).mean() == pytest.approx(exact, rel=0.1)
-    assert trios.calibration_error_if_perfect(0).mean() > 1.4 * alone.calibration_error_if_perfect(0).mean()
+    given = [(stats.binom.pmf(x, 10, p) * np.abs(20 * big + x - 30 * p)).sum() / 30 for big in (0, 1)]
+    simulated = subject.calibration_error_if_perfect(seed=4)
+    exact = (1 - p) * given[0] + p * given[1]
+    assert simulated.mean() == pytest.approx(exact, abs=4 * simulated.std() / np.sqrt(len(simulated)))
+    alone = Reliability(np.full(30, p), np.zeros(30, dtype=bool), np.arange(30), 30)
+    assert simulated.mean() > 2 * alone.calibration_error_if_perfect(seed=4).mean()
 
 
 def test_random_numbers_are_not_those_of_the_bootstrap():

@@ -72,6 +72,12 @@ def equal_mass_bins(scores: np.ndarray, bins: int = BINS) -> np.ndarray:
     return (twice_middle_rank * bins // (2 * len(scores)))[place]
 
 
+def _by_first_image(lesion: np.ndarray) -> np.ndarray:
+    """Number lesions (n,) anew, from 0, in the order in which they first appear."""
+    _, first, place = np.unique(lesion, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[place]
+
+
 @dataclass(frozen=True)
 class Reliability:
     """Scores held against what came true, in bins.
@@ -122,12 +128,12 @@ class Reliability:
     def calibration_error_if_perfect(self, seed: int) -> np.ndarray:
         """ECE (`PERFECT_DRAWS`,) of labels that are drawn from the scores, one random number a lesion."""
         order = np.argsort(self.bin, kind="stable")
-        scores, lesion = self.scores[order], self.lesion[order]
-        starts = np.flatnonzero(np.diff(self.bin[order], prepend=-1))
+        scores, starts = self.scores[order], np.flatnonzero(np.diff(self.bin[order], prepend=-1))
+        lesion = _by_first_image(self.lesion[order])  # luck is then read nearly in a row, five times as fast
         expected = np.add.reduceat(scores, starts)
         errors = np.empty(PERFECT_DRAWS)
         for draw in range(PERFECT_DRAWS):
-            luck = np.random.default_rng([seed, draw, _PERFECT_STREAM]).random(self.n_lesions)
+            luck = np.random.default_rng([seed, draw, _PERFECT_STREAM]).random(lesion.max() + 1)
             hits = np.add.reduceat(luck[lesion] < scores, starts, dtype=np.int64)
             errors[draw] = np.abs(expected - hits).sum() / len(scores)
         return errors
