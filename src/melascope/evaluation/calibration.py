@@ -25,12 +25,7 @@ from melascope.errors import DataError
 from melascope.evaluation.counting import n_distinct, ratio
 from melascope.evaluation.intervals import LEVEL, MIN_DEFINED, MIN_LESIONS, interval, lesion_draws
 from melascope.evaluation.recalibration import Fit, Recalibration
-from melascope.evaluation.reliability import (
-    BINS,
-    Reliability,
-    ReliabilityBin,
-    calibration_error_interval,
-)
+from melascope.evaluation.reliability import BINS, Reliability, ReliabilityBin, calibration_error_interval
 from melascope.evaluation.target import is_target, target_name, target_score
 from melascope.evaluation.temperature import log_probabilities
 from melascope.tables.predictions import Predictions
@@ -300,11 +295,7 @@ def measure_calibration(
             fix="add the truth to the table",
         )
     forecasts = Forecasts.of(known, target)
-    drawn, shares = [], []
-    for weights in lesion_draws(forecasts.n_lesions, draws, seed):
-        drawn.append(forecasts.values(weights))
-        shares.append(forecasts.reliability["target"].observed(weights))
-    spread = {name: np.concatenate([np.empty(0), *(one[name] for one in drawn)]) for name in CALIBRATION_FIGURES}
+    spread, shares = _drawn(forecasts, draws, seed)
     perfect = {
         name: forecasts.reliability[figure.bins_of].calibration_error_if_perfect(seed)
         for name, figure in CALIBRATION_FIGURES.items()
@@ -322,7 +313,7 @@ def measure_calibration(
         seed=seed,
         figures=_figures(forecasts, spread, perfect),
         if_perfect={name: _simulated(forecasts, errors) for name, errors in perfect.items()},
-        reliability=forecasts.reliability["target"].curve(np.concatenate([np.empty((0, BINS)), *shares])),
+        reliability=forecasts.reliability["target"].curve(shares),
         histogram=_histogram(forecasts.score, truth),
     )
 

@@ -11,6 +11,7 @@ from scipy.special import expit, logit
 
 from melascope.evaluation.calibration import Calibration
 from melascope.evaluation.record import plural, with_interval
+from melascope.evaluation.reliability import ReliabilityBin
 from melascope.evaluation.target import target_name
 from melascope.report.canvas import BLUE, GREY, ORANGE, canvas, save
 from melascope.tables.results import Estimate, NotApplicable
@@ -63,6 +64,18 @@ def _draw_curve(axes: Axes, calibration: Calibration, name: str) -> None:
         label = f"logistic recalibration, slope {with_interval(slope)}"
         fitted = expit(intercept.value + slope.value * shown)
         axes.plot(expit(shown), fitted, color=ORANGE, linewidth=2, linestyle=(0, (5, 2)), label=label)
+    _draw_bins(axes, bins)
+    axes.set_ylabel(f"observed: share of a bin's images that are {name}")
+    axes.set_xlim(-0.015, 1.015)
+    axes.set_ylim(-0.015, 1.015)
+    axes.set_xticks(_TICKS)
+    axes.set_yticks(_TICKS)
+    axes.tick_params(labelbottom=False)
+    axes.legend(loc="upper left", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+
+
+def _draw_bins(axes: Axes, bins: tuple[ReliabilityBin, ...]) -> None:
+    """A dot for each bin, with its interval where it has one."""
     observed = np.array([one.observed for one in bins])
     ends = np.array([(v, v) if one.low is None else (one.low, one.high) for one, v in zip(bins, observed, strict=True)])
     images = sorted({one.n_images for one in bins})
@@ -79,13 +92,6 @@ def _draw_curve(axes: Axes, calibration: Calibration, name: str) -> None:
         zorder=5,
         label=f"{plural(len(bins), 'bin')} of {many} images, 95 % interval",
     )
-    axes.set_ylabel(f"observed: share of a bin's images that are {name}")
-    axes.set_xlim(-0.015, 1.015)
-    axes.set_ylim(-0.015, 1.015)
-    axes.set_xticks(_TICKS)
-    axes.set_yticks(_TICKS)
-    axes.tick_params(labelbottom=False)
-    axes.legend(loc="upper left", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
 
 
 def _draw_histogram(strip: Axes, calibration: Calibration, name: str) -> None:
