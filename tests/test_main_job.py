@@ -23,6 +23,7 @@ from melascope.config import Recipe, read_recipe, validated
 from melascope.data.sources.phantom import write_phantom
 from melascope.errors import CheckpointError, MelascopeError, OperatingPointError, RecipeError, RunError
 from melascope.evaluation.operating_point import OperatingPoint, choose_operating_point
+from melascope.evaluation.temperature import fit_temperature
 from melascope.models.augment import augment, normalise
 from melascope.models.backbones import BACKBONES, build_network
 from melascope.models.classifier import Classifier
@@ -124,6 +125,15 @@ def test_predictions_are_the_best_checkpoints_and_the_threshold_is_from_validati
     assert choose_operating_point(shuffled.of_split("val"), rule="empirical").threshold == point.threshold
     with pytest.raises(OperatingPointError):
         choose_operating_point(predictions)
+
+
+def test_the_temperature_is_fitted_on_validation_and_carried_everywhere(run):
+    predictions = Predictions.read(run.predictions)
+    fitted = fit_temperature(predictions.of_split("val"))
+    assert json.loads(run.temperature.read_text()) == fitted.as_json()
+    assert fitted.temperature != 1.0 and fitted.nll_after <= fitted.nll_before
+    carried = (predictions.origin, run.checkpoint()[0], OperatingPoint.read(run.operating_point))
+    assert {one.temperature for one in carried} == {fitted.temperature}
 
 
 def validation_rows(predictions: Predictions) -> np.ndarray:

@@ -165,9 +165,12 @@ def test_only_the_named_split_is_judged(table, draw_table):
     both = replace(
         table, **{n: np.concatenate([getattr(table, n), getattr(val, n)]) for n in vars(table) if n != "origin"}
     )
-    assert evaluate(both, None, draws=0) == evaluate(table, None, draws=0)
+    alone = evaluate(table, None, draws=0)
+    assert alone.conformal == NotApplicable("n=0 validation lesions to calibrate on")
+    assert replace(evaluate(both, None, draws=0), conformal=alone.conformal) == alone
     judged = evaluate(both, None, split="val", draws=0)
     assert judged.whole.n_images == len(val)
+    assert isinstance(judged.conformal, NotApplicable)
     assert any("optimistic" in caveat for caveat in judged.caveats)
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from melascope.errors import RunError
+from melascope.evaluation.calibration import CALIBRATION_FIGURES
 from melascope.evaluation.evaluate import evaluate
 from melascope.evaluation.operating_point import choose_operating_point
 from melascope.evaluation.record import Evaluation, csv_text, rounded, share, with_interval
@@ -41,7 +42,8 @@ def test_without_operating_point_too(draw_table, tmp_path):
 def test_figures_csv_has_every_figure_with_n(evaluation, tmp_path):
     evaluation.write(tmp_path)
     rows = list(csv.DictReader((tmp_path / "figures.csv").open()))
-    assert len(rows) == 2 * (2 * (3 + 5 * 7 + 3) + 4 * (5 + 2 * 3)) + 4 * len(evaluation.subgroups)
+    n_trust = len(CALIBRATION_FIGURES) + 2  # AURC, AUGRC
+    assert len(rows) == 2 * (2 * (3 + 5 * 7 + 3) + 4 * (5 + 2 * 3)) + 4 * len(evaluation.subgroups) + n_trust
     (one,) = [
         row
         for row in rows

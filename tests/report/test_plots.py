@@ -13,7 +13,10 @@ from melascope.errors import DataError
 from melascope.report import canvas as canvas_module
 from melascope.report.plots import save_evaluation_plots, save_training_curves
 
-NAMES = ("roc", "thresholds", "confusion", "recall")
+NAMES = (
+    *("roc", "precision_recall", "thresholds", "confusion", "recall"),
+    *("reliability", "decision_curve", "risk_coverage", "subgroups"),
+)
 
 
 @pytest.fixture(autouse=True)

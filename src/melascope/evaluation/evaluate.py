@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from melascope.errors import DataError
+from melascope.evaluation.abstention import AcceptanceTally
+from melascope.evaluation.calibration import measure_calibration
 from melascope.evaluation.caveats import caveats_of
+from melascope.evaluation.conformal import Conformal, conformal_sets
 from melascope.evaluation.counting import lesion_numbers
 from melascope.evaluation.judge import Judge
 from melascope.evaluation.metrics import Sample
@@ -13,8 +16,12 @@ from melascope.evaluation.operating_point import OperatingPoint
 from melascope.evaluation.record import Evaluation, Group
 from melascope.evaluation.subgroups import parts
 from melascope.evaluation.subject import Subject, spread_of
+from melascope.evaluation.target import target_score
+from melascope.evaluation.utility import BenefitTally
 from melascope.tables.predictions import Predictions
 from melascope.tables.results import NotApplicable
+
+NO_HISTOLOGY = NotApplicable("n=0 images with truth from histology")
 
 __all__ = ["Evaluation", "Group", "evaluate", "evaluated_rows"]
 
@@ -56,9 +63,14 @@ def evaluate(
     masks = {"all": np.ones(len(rows), dtype=bool), "histology": rows.dx_type == "histo"}
     groups = {name: subject(mask, classes=True) for name, mask in masks.items() if mask.any()}
     subgroups = {(factor, value): subject(mask, classes=False) for factor, value, mask in parts(rows)}
-    spread = spread_of(groups | subgroups, n_lesions, draws, seed)
-    judged = {name: Judge(one, one.point(), spread[name]) for name, one in (groups | subgroups).items()}
-    nothing = NotApplicable("n=0 images with truth from histology")
+    whole = groups["all"]
+    called, truth = whole.calls["image", at].called, whole.truths["image"]
+    benefit = BenefitTally.of(target_score(rows.probabilities, target), truth, lesion, n_lesions)
+    acceptance = AcceptanceTally.of(rows.probabilities, rows.labels, called, lesion, n_lesions, target)
+    subjects = groups | subgroups
+    measured = {name: one.for_draws() for name, one in subjects.items()}
+    spread = spread_of(measured | {"utility": benefit, "abstention": acceptance}, n_lesions, draws, seed)
+    judged = {name: Judge(one, one.point(), spread[name]) for name, one in subjects.items()}
     return Evaluation(
         split=split if (predictions.split != "").any() else "",
         target=target,
@@ -66,10 +78,22 @@ def evaluate(
         operating_point=operating_point,
         draws=draws,
         seed=seed,
-        groups={name: judged[name].group() if name in groups else nothing for name in masks},
+        groups={name: judged[name].group() if name in groups else NO_HISTOLOGY for name in masks},
         subgroups=tuple(judged[key].subgroup(*key, at) for key in subgroups),
+        calibration=measure_calibration(rows, target, draws=draws, seed=seed),
+        decision_curve=benefit.curve(spread["utility"]),
+        risk_coverage=acceptance.curve(spread["abstention"]),
+        conformal=_conformal(predictions, rows, split, draws, seed),
         caveats=caveats_of(predictions, rows, target, operating_point, split) + fit,
     )
+
+
+def _conformal(
+    predictions: Predictions, rows: Predictions, split: str, draws: int, seed: int
+) -> Conformal | NotApplicable:
+    if split == "val":
+        return NotApplicable("validation lesions calibrate the sets, so they cannot judge them")
+    return conformal_sets(predictions.of_split("val"), rows, draws=draws, seed=seed)
 
 
 def evaluated_rows(predictions: Predictions, split: str) -> Predictions:

@@ -11,11 +11,15 @@ from typing import Any
 
 from melascope.classes import CLASSES, RESEARCH_ONLY
 from melascope.errors import RunError
+from melascope.evaluation.abstention import RiskCoverage
+from melascope.evaluation.calibration import Calibration
+from melascope.evaluation.conformal import Conformal
 from melascope.evaluation.decisions import Decision, at_prevalence
 from melascope.evaluation.lesion_level import LESION_RULE
 from melascope.evaluation.operating_point import OperatingPoint, target_name
 from melascope.evaluation.ranking import AREAS
 from melascope.evaluation.subgroups import Subgroup
+from melascope.evaluation.utility import DecisionCurve
 from melascope.files import make_folder, read_json, write_json, write_text
 from melascope.tables.predictions import PredictionsOrigin
 from melascope.tables.results import Estimate, Figure, NotApplicable, figures_as_json, figures_from_json
@@ -121,6 +125,10 @@ class Evaluation:
     operating_point : the frozen point, or None: then only argmax is judged.
     draws, seed : of the lesion bootstrap.
     groups : "all" and "histology" (truth confirmed under the microscope); a group without images is NotApplicable.
+    calibration : whether the probabilities can be taken at their word.
+    decision_curve : net benefit against calling everybody, or nobody.
+    risk_coverage : what the model would miss if it could abstain.
+    conformal : sets of classes, calibrated on validation.
     subgroups : parts of the images by sex, age, site … (`subgroups.FACTORS`).
     caveats : sentences that belong beside every figure.
     """
@@ -133,6 +141,10 @@ class Evaluation:
     seed: int
     groups: dict[str, Group | NotApplicable]
     subgroups: tuple[Subgroup, ...]
+    calibration: Calibration
+    decision_curve: DecisionCurve | NotApplicable
+    risk_coverage: RiskCoverage
+    conformal: Conformal | NotApplicable
     caveats: tuple[str, ...]
 
     @property
@@ -151,6 +163,13 @@ class Evaluation:
         return "operating_point" if self.operating_point else "argmax"
 
     @property
+    def rule(self) -> str:
+        """That decision's rule in words."""
+        if self.operating_point is None:
+            return "top class"
+        return f"threshold {self.operating_point.threshold:.3g}, frozen on validation"
+
+    @property
     def is_phantom(self) -> bool:
         """Whether the images were drawn by a computer."""
         return self.origin.source == "phantom"
@@ -163,11 +182,7 @@ class Evaluation:
         """
         decision = self.whole.decision(self.at, "image")
         images, lesions = self.whole.size_of(self.target)
-        rule = (
-            f"threshold {self.operating_point.threshold:.3g} frozen on validation"
-            if self.operating_point
-            else "top class, no threshold"
-        )
+        rule = self.rule.replace(",", "") if self.operating_point else "top class, no threshold"
         return (
             f"{'PHANTOM (synthetic images): ' if self.is_phantom else ''}{self.target_name}, "
             f"{plural(images, 'image')} of {plural(lesions, 'lesion')} ({self.split or 'all rows'}), {rule}: "
@@ -187,6 +202,10 @@ class Evaluation:
             "interval": {"level": 0.95, "draws": self.draws, "seed": self.seed, "unit": "lesion"},
             "groups": {name: group.as_json() for name, group in self.groups.items()},
             "subgroups": [subgroup.as_json() for subgroup in self.subgroups],
+            "calibration": self.calibration.as_json(),
+            "decision_curve": self.decision_curve.as_json(),
+            "risk_coverage": self.risk_coverage.as_json(),
+            "conformal": self.conformal.as_json(),
             "caveats": list(self.caveats),
             "notice": RESEARCH_ONLY,
         }
@@ -204,8 +223,12 @@ class Evaluation:
             operating_point=OperatingPoint.from_json(point, where) if point else None,
             draws=content["interval"]["draws"],
             seed=content["interval"]["seed"],
-            groups={name: _group_from_json(group) for name, group in content["groups"].items()},
+            groups={name: _or_not_applicable(Group, group) for name, group in content["groups"].items()},
             subgroups=tuple(Subgroup.from_json(subgroup) for subgroup in content["subgroups"]),
+            calibration=Calibration.from_json(content["calibration"]),
+            decision_curve=_or_not_applicable(DecisionCurve, content["decision_curve"]),
+            risk_coverage=RiskCoverage.from_json(content["risk_coverage"]),
+            conformal=_or_not_applicable(Conformal, content["conformal"]),
             caveats=tuple(content["caveats"]),
         )
 
@@ -245,11 +268,16 @@ class Evaluation:
                 for prevalence, figures in decision.at_prevalence.items():
                     for metric, figure in figures.items():
                         yield _figure_row([name, at_prevalence(metric, prevalence), target, *key], figure)
+        target = "+".join(self.target)
+        for metric, figure in self.calibration.figures.items():
+            yield _figure_row(["calibration", metric, target, "", "image"], figure)
+        for metric in ("aurc", "augrc"):
+            yield _figure_row(["abstention", metric, "", "", "image"], getattr(self.risk_coverage, metric))
         for part in self.subgroups:
             for metric, figure in part.figures.items():
                 unit = "lesion" if metric == "lesion_sensitivity" else "image"
                 at = "P(target)" if metric in AREAS else self.at
-                yield _figure_row([f"{part.factor}: {part.value}", metric, "+".join(self.target), at, unit], figure)
+                yield _figure_row([f"{part.factor}: {part.value}", metric, target, at, unit], figure)
 
 
 _FIGURE_COLUMNS = (
@@ -264,8 +292,9 @@ def _figure_row(key: list[str], figure: Figure) -> list[str]:
     return [*key, *("" if number is None else repr(number) for number in numbers), ""]
 
 
-def _group_from_json(content: dict[str, Any]) -> Group | NotApplicable:
-    return NotApplicable(content["not_applicable"]) if "not_applicable" in content else Group.from_json(content)
+def _or_not_applicable(kind: type[Any], content: dict[str, Any]) -> Any:
+    """Read back a part of an evaluation that a table may not allow."""
+    return NotApplicable(content["not_applicable"]) if "not_applicable" in content else kind.from_json(content)
 
 
 def csv_text(rows: list[list[str]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -110,15 +111,20 @@ def _of_classes(unit: str, tally: Tally) -> dict[Key, np.ndarray]:
     return found
 
 
+class Measured(Protocol):
+    """Anything whose figures can be worked out under the weights of many draws."""
+
+    def values(self, weights: np.ndarray) -> dict[Any, np.ndarray]: ...
+
+
 def spread_of(
-    subjects: Mapping[str, Subject], n_lesions: int, draws: int, seed: int
-) -> dict[str, dict[Key, np.ndarray]]:
-    """Every figure (draws,) of several groups of the same lesions, all from the same bootstrap draws."""
-    drawn: dict[str, list[dict[Key, np.ndarray]]] = {name: [] for name in subjects}
-    subjects = {name: subject.for_draws() for name, subject in subjects.items()}
+    measured: Mapping[Any, Measured], n_lesions: int, draws: int, seed: int
+) -> dict[Any, dict[Any, np.ndarray]]:
+    """Every figure (draws, …) of several groups of the same lesions, all from the same bootstrap draws."""
+    drawn: dict[Any, list[dict[Any, np.ndarray]]] = {name: [] for name in measured}
     for weights in lesion_draws(n_lesions, draws, seed):
-        for name, subject in subjects.items():
-            drawn[name].append(subject.values(weights))
+        for name, one in measured.items():
+            drawn[name].append(one.values(weights))
     return {
         name: {key: np.concatenate([block[key] for block in blocks]) for key in (blocks[0] if blocks else {})}
         for name, blocks in drawn.items()

@@ -13,7 +13,11 @@ from melascope.evaluation.decisions import Decision, threshold_steps
 from melascope.evaluation.evaluate import evaluated_rows
 from melascope.evaluation.operating_point import is_target, target_score
 from melascope.evaluation.record import Evaluation, plural, share, with_interval
+from melascope.report.abstention_plot import save_risk_coverage
+from melascope.report.calibration_plot import save_calibration_plot
 from melascope.report.canvas import BLUE, GREY, ORANGE, canvas, label_line, save
+from melascope.report.subgroup_plot import save_subgroups
+from melascope.report.utility_plot import save_decision_curve
 from melascope.tables.columns import number_array, read_csv_text
 from melascope.tables.predictions import Predictions
 from melascope.tables.results import Estimate, NotApplicable
@@ -22,7 +26,7 @@ _PERCENT = [0, 0.2, 0.4, 0.6, 0.8, 1.0]
 
 
 def save_evaluation_plots(evaluation: Evaluation, predictions: Predictions, folder: Path) -> list[Path]:
-    """Draw ROC, threshold, confusion and recall plots, each as PNG and SVG.
+    """Draw every plot of an evaluation, each as PNG and SVG.
 
     Parameters
     ----------
@@ -42,11 +46,17 @@ def save_evaluation_plots(evaluation: Evaluation, predictions: Predictions, fold
         )
     truth = is_target(rows.labels, evaluation.target)
     scores = target_score(rows.probabilities, evaluation.target)
+    where = {"split": evaluation.split, "source": evaluation.origin.source}
     return [
         *_save_roc(evaluation, scores, truth, folder),
+        *_save_precision_recall(evaluation, scores, truth, folder),
         *_save_thresholds(evaluation, scores, truth, folder),
         *_save_confusion(evaluation, folder),
         *_save_recall(evaluation, folder),
+        *save_calibration_plot(evaluation.calibration, folder, **where),
+        *save_decision_curve(evaluation.decision_curve, folder, target_name=_name(evaluation), **where),
+        *save_risk_coverage(evaluation.risk_coverage, folder, rule=evaluation.rule, **where),
+        *save_subgroups(evaluation, folder),
     ]
 
 
@@ -63,23 +73,62 @@ def _save_roc(evaluation: Evaluation, scores: np.ndarray, truth: np.ndarray, fol
         return save(figure, Path(folder), "roc")
     _, sensitivity, specificity = threshold_steps(scores, truth)
     axes.plot(1 - specificity, sensitivity, color=BLUE, linewidth=2, label="every threshold (ROC)")
-    marks = {"operating_point": ("o", ORANGE, ORANGE), "argmax": ("s", "white", "black")}
     for decision in evaluation.whole.decisions:
         if decision.unit == "image":
-            _mark(axes, decision, *marks[decision.at], _rule(evaluation, decision))
+            _mark(axes, decision, ("specificity", decision.tn), evaluation)
     axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=8.5, labelspacing=0.9)
     return save(figure, Path(folder), "roc")
 
 
-def _mark(axes: Axes, decision: Decision, marker: str, face: str, edge: str, rule: str) -> None:
-    """Put a decision's point into ROC space, with both intervals as a cross."""
-    sensitivity, specificity = decision.figures["sensitivity"], decision.figures["specificity"]
-    label = f"{rule}\nsensitivity {share(sensitivity, decision.tp)}\nspecificity {share(specificity, decision.tn)}"
-    bars = {"yerr": _bars(sensitivity), "xerr": _bars(specificity, flipped=True)}
+def _save_precision_recall(evaluation: Evaluation, scores: np.ndarray, truth: np.ndarray, folder: Path) -> list[Path]:
+    name = _name(evaluation)
+    precision = f"average precision {_text(evaluation.whole.image.target['average_precision'])}"
+    figure, axes = canvas(
+        f"Of the images called {name}, how many are?",
+        precision + _images_line(evaluation),
+        evaluation.origin.source,
+        size=(7.4, 8.15),
+    )
+    axes.set_xlabel(f"sensitivity: share of {name} images found")
+    axes.set_ylabel(f"PPV: share of the images called {name} that are, at this collection's prevalence")
+    _square(axes)
+    if _one_sided(axes, truth, name):
+        return save(figure, Path(folder), "precision_recall")
+    _, sensitivity, specificity = threshold_steps(scores, truth)
+    found, alarms = sensitivity[1:] * truth.sum(), (1 - specificity[1:]) * (~truth).sum()
+    axes.step(sensitivity[1:], found / (found + alarms), where="pre", color=BLUE, linewidth=2, label="every threshold")
+    prevalence = truth.mean()
+    axes.axhline(prevalence, color=GREY, linewidth=0.8, linestyle=(0, (1, 3)), label=f"chance: {prevalence:.1%}")
+    for decision in evaluation.whole.decisions:
+        if decision.unit == "image" and isinstance(decision.figures["ppv"], Estimate):
+            _mark(axes, decision, ("ppv", decision.tp), evaluation)
+    axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=8.5, labelspacing=0.9)
+    return save(figure, Path(folder), "precision_recall")
+
+
+_MARKS = {"operating_point": ("o", ORANGE, ORANGE), "argmax": ("s", "white", "black")}
+
+
+def _mark(axes: Axes, decision: Decision, other: tuple[str, int], evaluation: Evaluation) -> None:
+    """Put a decision's point beside a curve, with both intervals as a cross.
+
+    `other` is the figure that sensitivity is paid for with, and its count: specificity in ROC space, PPV beside it.
+    """
+    name, count = other
+    marker, face, edge = _MARKS[decision.at]
+    sensitivity, price = decision.figures["sensitivity"], decision.figures[name]
+    label = (
+        f"{_rule(evaluation, decision)}\nsensitivity {share(sensitivity, decision.tp)}\n"
+        f"{'PPV' if name == 'ppv' else name} {share(price, count)}"
+    )
+    at = [(1 - price.value, sensitivity.value), (_bars(price, flipped=True), _bars(sensitivity))]
+    if name == "ppv":
+        at = [(sensitivity.value, price.value), (_bars(sensitivity), _bars(price))]
+    (x, y), (across, along) = at
     axes.errorbar(
-        [1 - specificity.value],
-        [sensitivity.value],
-        **bars,
+        *([x], [y]),
+        xerr=across,
+        yerr=along,
         fmt=marker,
         markersize=8,
         markerfacecolor=face,
@@ -95,7 +144,7 @@ def _mark(axes: Axes, decision: Decision, marker: str, face: str, edge: str, rul
 def _rule(evaluation: Evaluation, decision: Decision) -> str:
     if decision.at == "argmax":
         return "top class"
-    return f"threshold {evaluation.operating_point.threshold:.3g}, frozen on validation"
+    return evaluation.rule
 
 
 def _save_thresholds(evaluation: Evaluation, scores: np.ndarray, truth: np.ndarray, folder: Path) -> list[Path]:

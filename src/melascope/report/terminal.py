@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from melascope.classes import CLASS_NAMES, RESEARCH_ONLY
+from melascope.evaluation.abstention import HEADLINE_COVERAGES
 from melascope.evaluation.decisions import Decision
 from melascope.evaluation.intervals import MIN_LESIONS
 from melascope.evaluation.operating_point import OperatingPoint
@@ -41,6 +42,9 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         console.print(_bullet(reason))
     console.print()
     console.print(_overall_table(evaluation))
+    console.print()
+    for sentence in _trust(evaluation):
+        console.print(_bullet(sentence))
     console.print()
     if evaluation.subgroups:
         console.print(_subgroup_table(evaluation))
@@ -176,6 +180,37 @@ def _elsewhere(evaluation: Evaluation) -> Text:
         for prevalence, figures in decision.at_prevalence.items()
     ]
     return Text("\n".join(lines))
+
+
+def _trust(evaluation: Evaluation) -> list[str]:
+    """Calibration, net benefit, abstention and conformal sets: a sentence each; the plots and JSON have the rest."""
+    name = evaluation.target_name
+    figures, perfect = evaluation.calibration.figures, evaluation.calibration.if_perfect
+    error = "target_expected_calibration_error"
+    sentences = [
+        f"Calibration of P({name}), temperature {evaluation.calibration.temperature:.3g}: "
+        f"slope {_one_line(figures['target_calibration_slope'])}, "
+        f"observed/expected {_one_line(figures['target_observed_to_expected'])} (right: 1); "
+        f"Brier score {_three(figures['target_brier_score'])}; "
+        f"calibration error {_three(figures[error])}, by chance alone {_three(perfect[error])}."
+    ]
+    curve = evaluation.decision_curve
+    if isinstance(curve, NotApplicable):
+        sentences.append(f"Net benefit: {curve}.")
+    else:
+        ranges = ", ".join(f"{low:.0%} to {high:.0%}" for low, high in curve.useful_ranges())
+        sentences.append(
+            f"Net benefit lies clearly above calling everybody and calling nobody at threshold probabilities: "
+            f"{ranges or 'none'}."
+        )
+    accepted = [evaluation.risk_coverage.at(coverage) for coverage in HEADLINE_COVERAGES]
+    missed = ", ".join(f"{one.n_missed}/{one.n_target} at {one.coverage:.0%}" for one in accepted)
+    sentences.append(f"{name.capitalize()} images missed among those accepted, by coverage: {missed}.")
+    return sentences
+
+
+def _three(figure: Figure) -> str:
+    return str(figure) if isinstance(figure, NotApplicable) else with_interval(figure, 3)
 
 
 def _subgroup_table(evaluation: Evaluation) -> Table:

@@ -6,6 +6,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,7 @@ from melascope.evaluation.metrics import METRICS, Sample, Tally
 from melascope.evaluation.operating_point import choose_operating_point
 from melascope.evaluation.rules import check_enough_lesions
 from melascope.evaluation.target import is_target, target_name
+from melascope.evaluation.temperature import fit_temperature
 from melascope.files import MANIFEST, make_folder, write_json, write_manifest, write_text
 from melascope.models.classifier import Classifier
 from melascope.models.train import Trainer, TrainingData
@@ -139,7 +141,7 @@ def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto
 def score_run(
     run: RunDirectory, table: LesionTable, split: Split, pixels: np.ndarray, reporter: Reporter
 ) -> Predictions:
-    """Predictions of every split by the best checkpoint, and the operating point frozen from validation."""
+    """Predictions of every split by the best checkpoint; temperature and operating point come from validation."""
     classifier = Classifier.load(run)
     with reporter.bar("predicting") as advance:
         logits = classifier.logits(pixels, progress=advance)
@@ -149,6 +151,12 @@ def score_run(
         logits=logits.astype(np.float64),
         origin=origin_of(run, classifier.card, table),
     )
+    temperature = fit_temperature(predictions.of_split("val"))
+    if temperature.note:
+        reporter.say(temperature.note)
+    write_json(run.temperature, temperature.as_json())
+    run.set_temperature(temperature.temperature)
+    predictions = replace(predictions, origin=replace(predictions.origin, temperature=temperature.temperature))
     predictions.write(run.predictions)
     recipe = read_recipe(run.recipe)
     point = choose_operating_point(

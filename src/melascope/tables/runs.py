@@ -9,7 +9,7 @@ from typing import Any
 from melascope.classes import CLASSES
 from melascope.config import Strict, validated
 from melascope.errors import CheckpointError, RecipeError, RunError
-from melascope.files import read_json, sha256_file
+from melascope.files import read_json, sha256_file, write_json
 
 
 class CheckpointCard(Strict):
@@ -59,6 +59,7 @@ class RunDirectory:
     results = property(lambda self: self.root / "results.csv")
     checkpoints = property(lambda self: self.root / "checkpoints")
     predictions = property(lambda self: self.root / "predictions.parquet")
+    temperature = property(lambda self: self.root / "temperature.json")
     operating_point = property(lambda self: self.root / "operating_point.json")
     evaluation = property(lambda self: self.root / "evaluation")
     maps = property(lambda self: self.root / "maps")
@@ -105,6 +106,11 @@ class RunDirectory:
             )
         card = read_card(path)
         return card, verified(path.parent / card.weights, card.weights_sha256)
+
+    def set_temperature(self, temperature: float, which: str = "best") -> None:
+        """Let a checkpoint carry the temperature that validation has fitted; its card is replaced in one step."""
+        path = self.checkpoints / f"{which}.json"
+        write_json(path, read_card(path).model_copy(update={"temperature": temperature}).model_dump(mode="json"))
 
 
 def read_card(path: Path) -> CheckpointCard:
