@@ -318,6 +318,16 @@ def measure_calibration(
     )
 
 
+def _drawn(forecasts: Forecasts, draws: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """In each bootstrap draw: every figure (draws,), and the observed share of every bin (draws, bins)."""
+    found, shares = [], [np.empty((0, BINS))]
+    for weights in lesion_draws(forecasts.n_lesions, draws, seed):
+        found.append(forecasts.values(weights))
+        shares.append(forecasts.reliability["target"].observed(weights))
+    spread = {name: np.concatenate([np.empty(0), *(one[name] for one in found)]) for name in CALIBRATION_FIGURES}
+    return spread, np.concatenate(shares)
+
+
 def _figures(forecasts: Forecasts, spread: dict[str, np.ndarray], perfect: dict[str, np.ndarray]) -> dict[str, Figure]:
     rarer = min(n_distinct(forecasts.lesion[side]) for side in (forecasts.truth, ~forecasts.truth))
     figures: dict[str, Figure] = {}
