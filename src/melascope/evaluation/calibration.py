@@ -12,7 +12,7 @@ percentiles in 90 to 97 %.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,7 +22,7 @@ from scipy.special import logsumexp, stdtrit
 
 from melascope.classes import CLASSES
 from melascope.errors import DataError
-from melascope.evaluation.counting import n_distinct, ratio
+from melascope.evaluation.counting import lesion_numbers, n_distinct, ratio
 from melascope.evaluation.intervals import LEVEL, MIN_DEFINED, MIN_LESIONS, interval, lesion_draws
 from melascope.evaluation.recalibration import Fit, Recalibration
 from melascope.evaluation.reliability import BINS, Reliability, ReliabilityBin, calibration_error_interval
@@ -32,6 +32,7 @@ from melascope.tables.predictions import Predictions
 from melascope.tables.results import Estimate, Figure, NotApplicable, figure_from_json
 
 HISTOGRAM_BINS = 25
+OBSERVED = "observed"
 BINNING = f"{BINS} bins of equal mass, equal scores in one bin, the same bins in every draw"
 
 
@@ -59,7 +60,7 @@ class Forecasts:
     @classmethod
     def of(cls, rows: Predictions, target: tuple[str, ...]) -> Forecasts:
         """From rows of a table, all of known truth, at the temperature that it carries."""
-        lesion = np.unique(rows.lesion_key.astype(str), return_inverse=True)[1]
+        lesion = lesion_numbers(rows.lesion_key)
         log_probability = log_probabilities(rows.logits, rows.origin.temperature)
         return cls(log_probability, rows.labels, target, lesion, int(lesion.max()) + 1)
 
@@ -109,9 +110,13 @@ class Forecasts:
         return {name: np.bincount(self.lesion, values, self.n_lesions) for name, values in by_image.items()}
 
     def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Each of `CALIBRATION_FIGURES` (draws,) under lesion weights (draws, n_lesions); NaN where undefined."""
+        """Each of `CALIBRATION_FIGURES` (draws,) under lesion weights (draws, n_lesions); NaN where undefined.
+
+        Beside them, as `OBSERVED`, the share of target images in every bin of P(target) (draws, bins).
+        """
         tally = ForecastTally(self, weights)
-        return {name: figure.function(tally) for name, figure in CALIBRATION_FIGURES.items()}
+        figures = {name: figure.function(tally) for name, figure in CALIBRATION_FIGURES.items()}
+        return figures | {OBSERVED: self.reliability["target"].observed(weights)}
 
 
 @dataclass(frozen=True)
@@ -295,7 +300,17 @@ def measure_calibration(
             fix="add the truth to the table",
         )
     forecasts = Forecasts.of(known, target)
-    spread, shares = _drawn(forecasts, draws, seed)
+    drawn = [forecasts.values(weights) for weights in lesion_draws(forecasts.n_lesions, draws, seed)]
+    spread = {name: np.concatenate([one[name] for one in drawn]) for name in (drawn[0] if drawn else {})}
+    return calibration_of(forecasts, spread, temperature=float(rows.origin.temperature), draws=draws, seed=seed)
+
+
+def calibration_of(
+    forecasts: Forecasts, spread: Mapping[str, np.ndarray], *, temperature: float, draws: int, seed: int
+) -> Calibration:
+    """Write the figures of `forecasts` down; `spread` is what its `values` gave for all draws, {} without any."""
+    whole = forecasts.values(np.ones((1, forecasts.n_lesions)))
+    spread = {name: spread.get(name, values[:0]) for name, values in whole.items()}
     perfect = {
         name: forecasts.reliability[figure.bins_of].calibration_error_if_perfect(seed)
         for name, figure in CALIBRATION_FIGURES.items()
@@ -303,36 +318,27 @@ def measure_calibration(
     }
     truth = forecasts.truth
     return Calibration(
-        target=target,
-        temperature=float(rows.origin.temperature),
-        n_images=len(known),
-        n_lesions=forecasts.n_lesions,
+        target=forecasts.target,
+        temperature=temperature,
+        n_images=len(forecasts),
+        n_lesions=n_distinct(forecasts.lesion),
         n_target_images=int(truth.sum()),
         n_target_lesions=n_distinct(forecasts.lesion[truth]),
         draws=draws,
         seed=seed,
         figures=_figures(forecasts, spread, perfect),
         if_perfect={name: _simulated(forecasts, errors) for name, errors in perfect.items()},
-        reliability=forecasts.reliability["target"].curve(shares),
+        reliability=forecasts.reliability["target"].curve(spread[OBSERVED]),
         histogram=_histogram(forecasts.score, truth),
     )
-
-
-def _drawn(forecasts: Forecasts, draws: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """In each bootstrap draw: every figure (draws,), and the observed share of every bin (draws, bins)."""
-    found, shares = [], [np.empty((0, BINS))]
-    for weights in lesion_draws(forecasts.n_lesions, draws, seed):
-        found.append(forecasts.values(weights))
-        shares.append(forecasts.reliability["target"].observed(weights))
-    spread = {name: np.concatenate([np.empty(0), *(one[name] for one in found)]) for name in CALIBRATION_FIGURES}
-    return spread, np.concatenate(shares)
 
 
 def _figures(forecasts: Forecasts, spread: dict[str, np.ndarray], perfect: dict[str, np.ndarray]) -> dict[str, Figure]:
     rarer = min(n_distinct(forecasts.lesion[side]) for side in (forecasts.truth, ~forecasts.truth))
     figures: dict[str, Figure] = {}
-    for name, values in forecasts.values(np.ones((1, forecasts.n_lesions))).items():
-        figure, value = CALIBRATION_FIGURES[name], float(values[0])
+    point = forecasts.values(np.ones((1, forecasts.n_lesions)))
+    for name, figure in CALIBRATION_FIGURES.items():
+        value = float(point[name][0])
         if np.isnan(value):
             figures[name] = NotApplicable(_why_undefined(forecasts))
             continue

@@ -6,7 +6,7 @@ import numpy as np
 
 from melascope.errors import DataError
 from melascope.evaluation.abstention import AcceptanceTally
-from melascope.evaluation.calibration import measure_calibration
+from melascope.evaluation.calibration import Forecasts, calibration_of
 from melascope.evaluation.caveats import caveats_of
 from melascope.evaluation.conformal import Conformal, conformal_sets
 from melascope.evaluation.counting import lesion_numbers
@@ -66,10 +66,12 @@ def evaluate(
     whole = groups["all"]
     called, truth = whole.calls["image", at].called, whole.truths["image"]
     benefit = BenefitTally.of(target_score(rows.probabilities, target), truth, lesion, n_lesions)
+    forecasts = Forecasts.of(rows, target)
     acceptance = AcceptanceTally.of(rows.probabilities, rows.labels, called, lesion, n_lesions, target)
     subjects = groups | subgroups
     measured = {name: one.for_draws() for name, one in subjects.items()}
-    spread = spread_of(measured | {"utility": benefit, "abstention": acceptance}, n_lesions, draws, seed)
+    measured |= {"calibration": forecasts, "utility": benefit, "abstention": acceptance}
+    spread = spread_of(measured, n_lesions, draws, seed)
     judged = {name: Judge(one, one.point(), spread[name]) for name, one in subjects.items()}
     return Evaluation(
         split=split if (predictions.split != "").any() else "",
@@ -80,7 +82,9 @@ def evaluate(
         seed=seed,
         groups={name: judged[name].group() if name in groups else NO_HISTOLOGY for name in masks},
         subgroups=tuple(judged[key].subgroup(*key, at) for key in subgroups),
-        calibration=measure_calibration(rows, target, draws=draws, seed=seed),
+        calibration=calibration_of(
+            forecasts, spread["calibration"], temperature=predictions.origin.temperature, draws=draws, seed=seed
+        ),
         decision_curve=benefit.curve(spread["utility"]),
         risk_coverage=acceptance.curve(spread["abstention"]),
         conformal=_conformal(predictions, rows, split, draws, seed),

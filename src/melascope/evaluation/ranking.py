@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from melascope.evaluation.counting import counts_by_lesion, ratio
 
 MAX_STEPS = 2_048
-"""Score steps that a draw looks at; beyond, neighbours count as ties, which changes an interval's width by far less than
+"""Score steps that a draw looks at; beyond, neighbours count as ties, which changes an interval's width far less than
 chance does. The figure itself is never coarsened."""
 
 MIN_SENSITIVITY = 0.8
