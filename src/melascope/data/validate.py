@@ -12,6 +12,7 @@ import numpy as np
 
 from melascope.data.archive import read_member
 from melascope.data.decode import decode_image, decode_mask
+from melascope.data.sources import isic
 from melascope.data.sources.ham10000 import find_metadata, image_files
 from melascope.errors import DataError, Problem, TableError
 from melascope.files import sha256_bytes
@@ -106,6 +107,9 @@ def validate(table: LesionTable, *, workers: int = 2, progress: Progress | None 
 
 def _places(table: LesionTable) -> Callable[[int], tuple[str, int | None]]:
     """(file, row number) to name for a row of the table: of the metadata where there is any, else the image itself."""
+    if table.source == "isic":
+        places = isic.row_places(table.root)
+        return lambda row: places[table.image_id[row]]
     metadata = None if table.source == "image_folder" else find_metadata(table.root)
     if metadata is None:
         return lambda row: (table.path[row], None)
@@ -186,7 +190,10 @@ def _notes(table: LesionTable, looked: list[_Looked]) -> Iterator[str]:
     for sha256, image_ids in same_bytes.items():
         if sha256 and len(image_ids) > 1:
             yield f"the same file under {len(image_ids)} ids: {_some(image_ids)}"
-    without_row = [] if table.source == "image_folder" else sorted(set(image_files(table.root)) - set(table.image_id))
+    if table.source == "isic":
+        yield from isic.isic_notes(table)
+    files_of = {"ham10000": image_files, "phantom": image_files, "isic": isic.image_files}.get(table.source)
+    without_row = sorted(set(files_of(table.root)) - set(table.image_id)) if files_of else []
     if without_row:
         yield f"{_count(without_row, 'image file')} without a row: {_some(without_row)}"
 

@@ -164,9 +164,13 @@ def test_an_unknown_source_is_refused_with_the_known_ones(release):
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_source_reads_a_folder_by_name(release, source):
-    root = release(masks=False)
+    root = release(masks=False, one_folder=True)
     if source == "phantom":
         (root / PHANTOM_MARKER).write_text("{}")
+    if source == "isic":
+        rows = "".join(f"{image_id},0,1,0,0,0,0,0\n" for _, image_id, _ in ROWS)
+        truth = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\n" + rows
+        (root / "ISIC2018_Task3_Training_GroundTruth.csv").write_text(truth)
     table = read_dataset(root, source)
     assert table.source == source and len(table) == 8 and table.root == root
 

@@ -13,12 +13,14 @@ from melascope.data.sources.ham10000 import (
     read_phantom,
 )
 from melascope.data.sources.image_folder import Labels, read_image_folder
+from melascope.data.sources.isic import find_ground_truth, read_isic
 from melascope.errors import DataError
 from melascope.tables.lesions import LesionTable
 
 SOURCES: dict[str, Callable[[Path], LesionTable]] = {
     "ham10000": read_ham10000,
     "image_folder": read_image_folder,
+    "isic": read_isic,
     "phantom": read_phantom,
 }
 
@@ -29,8 +31,8 @@ def read_dataset(root: Path, source: str | None = None, labels: Labels | None = 
     Parameters
     ----------
     root : the data set's folder
-    source : a row of `SOURCES`; None recognises a phantom or a HAM10000 release by its files, and loose images by
-        their `labels`.
+    source : a row of `SOURCES`; None recognises a phantom, a HAM10000 release or an ISIC collection by its files
+        (see `recognised`), and loose images by their `labels`.
     labels : the truth of loose images; every other source has its own.
 
     Raises
@@ -47,9 +49,32 @@ def read_dataset(root: Path, source: str | None = None, labels: Labels | None = 
             )
         return read_image_folder(Path(root), labels)
     if source is None:
-        if not is_phantom(root) and find_metadata(root) is None:
-            raise missing_metadata(root)
-        source = "phantom" if is_phantom(root) else "ham10000"
+        source = recognised(root)
+    if source is None:
+        raise _unrecognised(root)
     if source not in SOURCES:
         raise DataError(f"There is no source {source!r}.", where="--source", expected=" or ".join(SOURCES))
     return SOURCES[source](Path(root))
+
+
+def recognised(root: Path) -> str | None:
+    """The row of `SOURCES` that a folder's files tell; None where they tell nothing.
+
+    HAM10000 goes before ISIC, as its release on the Dataverse brings the truth of ISIC 2018's test images along.
+    """
+    if is_phantom(root):
+        return "phantom"
+    if find_metadata(root) is not None:
+        return "ham10000"
+    return "isic" if find_ground_truth(root) else None
+
+
+def _unrecognised(root: Path) -> DataError:
+    """The error for a folder in which nothing says what the images are."""
+    error = missing_metadata(root)
+    return DataError(
+        error.found,
+        where=root,
+        expected=f"{error.expected}; or ISIC's …_GroundTruth.csv, beside …_Input.zip (or folders)",
+        fix=error.fix,
+    )
