@@ -53,17 +53,21 @@ def test_without_strength_nothing_changes():
     np.testing.assert_allclose(augmented(noise(8)), noise(8) / 255, atol=1e-4)
 
 
-def test_a_turn_is_rigid_in_pixels_although_the_picture_is_not_square():
-    y, x = np.mgrid[:48, :80]
-    disc = 255 / (1 + np.exp((np.hypot(x - 39.5, y - 23.5) - 14) / 2))
-    pixels = np.repeat(disc.astype(np.uint8)[None, ..., None], 3, axis=-1).repeat(16, axis=0)
-    inside = np.hypot(x - 39.5, y - 23.5) < 22
-    turned = augmented(pixels, rotate_degrees=180)
-    np.testing.assert_allclose(turned[:, inside], pixels[:, inside] / 255, atol=0.02)
-    bar = np.where(abs(y - 23.5) < 4, 255, 0).astype(np.uint8)
-    bars = np.repeat(bar[None, ..., None], 3, axis=-1).repeat(16, axis=0)
-    angles = np.ptp(augmented(bars, rotate_degrees=180)[:, 23, :, 0], axis=1)
-    assert (angles > 0.5).any()  # the bar did turn: the middle row is no longer all bright
+def test_turns_and_flips_are_rigid_in_pixels_although_the_picture_is_not_square():
+    """A disc stays as round, as large and as far from the centre, and comes to lie all around it."""
+    y, x = np.mgrid[:48, :80] - np.array([23.5, 39.5])[:, None, None]
+    disc = 1 / (1 + np.exp(2 * (np.hypot(x - 12, y) - 5)))
+    pixels = np.repeat(np.round(255 * disc).astype(np.uint8)[None, ..., None], 3, axis=-1).repeat(64, axis=0)
+    found = augmented(pixels, flip=True, rotate_degrees=180)[..., 0].astype(np.float64)
+    found *= np.hypot(x, y) < 24  # further out lie its mirror images
+    area = found.sum((1, 2))
+    np.testing.assert_allclose(area, disc.sum(), rtol=0.02)
+    centre = np.stack([(found * x).sum((1, 2)), (found * y).sum((1, 2))]) / area
+    np.testing.assert_allclose(np.hypot(*centre), 12, atol=0.1)
+    for axis, place in zip((x, y), centre, strict=True):
+        spread = (found * (axis - place[:, None, None]) ** 2).sum((1, 2)) / area
+        np.testing.assert_allclose(spread, (disc * y**2).sum() / disc.sum(), rtol=0.1)
+    assert len(set(np.arctan2(centre[1], centre[0]) // (np.pi / 4))) == 8
 
 
 def test_zoom_stays_within_its_strength():

@@ -11,6 +11,7 @@ import timm
 import torch
 
 from melascope.errors import DataError, RecipeError, RunError
+from melascope.models.order import key
 from melascope.models.train import Trainer, learning_rate
 from melascope.tables.runs import RunDirectory
 
@@ -182,12 +183,23 @@ def test_the_global_generator_is_left_as_it_was(recipe_of, data_of, tmp_path):
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_dropout_is_keyed_by_seed_epoch_and_step(recipe_of, data_of, tmp_path):
+    recipe = recipe_of(seed=3)
+    trainer = Trainer(recipe, data_of(), RunDirectory(tmp_path), figures_of, accelerator="cpu")
+    seeds = []
+    trainer.network.module.register_forward_pre_hook(
+        lambda module, _: seeds.append(torch.initial_seed()) if module.training else None
+    )
+    trainer.fit()
+    assert seeds == [key("dropout", 3, epoch, step) for epoch in range(2) for step in range(3)]
+
+
 def test_half_precision_trains_and_is_as_exact_to_resume(recipe_of, data_of, tmp_path):
-    recipe = recipe_of(train={"precision": "bf16-mixed"})
+    recipe = recipe_of(train={"precision": "bf16-mixed", "epochs": 1})
     runs = [RunDirectory(tmp_path / name) for name in ("whole", "stopped")]
     Trainer(recipe, data_of(), runs[0], figures_of, accelerator="cpu").fit()
     with pytest.raises(KeyboardInterrupt):
-        Trainer(recipe, data_of(), runs[1], figures_of, accelerator="cpu").fit(StopAt(1, 1))
+        Trainer(recipe, data_of(), runs[1], figures_of, accelerator="cpu").fit(StopAt(0, 1))
     Trainer(recipe, data_of(), runs[1], figures_of, accelerator="cpu").fit()
     assert facts(runs[0]) == facts(runs[1])
 

@@ -1,0 +1,128 @@
+"""Do prediction and explanation refuse what is missing, and keep no more than a batch in memory?"""
+
+from __future__ import annotations
+
+import shutil
+import weakref
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from melascope.cli import app
+from melascope.errors import CheckpointError, MelascopeError, RunError
+from melascope.stages import explaining
+from melascope.stages.explaining import Explainer, check_same_model, explain_images, explain_one
+from melascope.stages.reporting import Reporter
+from melascope.stages.scoring import predict_images, read_images
+from melascope.tables.maps import MapStore
+from melascope.tables.predictions import Predictions
+from melascope.tables.runs import RunDirectory
+
+
+def melascope(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+@pytest.mark.parametrize("found", ["nothing", "an empty folder", "a text file"])
+def test_missing_data_is_told_and_nothing_is_written(finished, tmp_path, command, found):
+    data, out = tmp_path / "data.jpg", tmp_path / "out.parquet"
+    if found == "an empty folder":
+        data.mkdir()
+    elif found == "a text file":
+        data.write_text("no image")
+    done = melascope(command, finished.root, data, "--out", out)
+    assert isinstance(done.exception, MelascopeError)
+    assert "data.jpg" in str(done.exception)
+    left = [path.name for path in tmp_path.rglob("*") if path.is_file() and path != data]
+    assert left == []
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_a_run_without_checkpoint_is_told_with_the_way_on(finished, place, tmp_path, command):
+    run = shutil.copytree(finished.root, tmp_path / "run")
+    shutil.rmtree(run / "checkpoints")
+    done = melascope(command, run, place / "phantom", "--out", tmp_path / "out")
+    assert isinstance(done.exception, CheckpointError)
+    assert "no checkpoint 'best'" in str(done.exception)
+    assert f"melascope train --resume {run}" in str(done.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_truncated_weights_are_told_as_damaged(finished, place, tmp_path):
+    run = RunDirectory(shutil.copytree(finished.root, tmp_path / "run"))
+    _, weights = run.checkpoint("best")
+    weights.write_bytes(weights.read_bytes()[:1000])
+    done = melascope("predict", run.root, place / "phantom", "--out", tmp_path / "out.csv")
+    assert isinstance(done.exception, CheckpointError)
+    assert "SHA-256" in str(done.exception)
+
+
+@pytest.fixture(scope="module")
+def few(place):
+    """Seven images of the phantom: four batches of two."""
+    return read_images(place / "phantom").subset(np.arange(7))
+
+
+def test_predictions_and_maps_of_the_same_images_agree_in_batches_of_any_size(finished, few, tmp_path, monkeypatch):
+    monkeypatch.setattr(explaining, "BATCH", 2)
+    lines = explain_images(finished, few, tmp_path, Reporter.silent())
+    store = MapStore.read(tmp_path / "maps.npz")
+    predictions = predict_images(finished, few, Reporter.silent(), batch_size=3)
+    assert list(store.image_id) == list(predictions.image_id) == list(few.image_id)
+    np.testing.assert_allclose(store.logits, predictions.logits, atol=1e-5)
+    whole = Explainer(finished).maps([explaining.load_image(few, row) for row in range(7)], few.image_id)
+    np.testing.assert_allclose(store.maps, whole.maps, atol=1e-6)
+    assert [line.split(":")[0] for line in lines] == list(few.image_id)
+    assert len(list(tmp_path.glob("*_maps.jpg"))) == 7
+    known = Predictions.read(finished.predictions)
+    check_same_model(
+        store, known.logits[[list(known.image_id).index(image_id) for image_id in store.image_id]], finished
+    )
+    with pytest.raises(RunError, match="differ"):
+        check_same_model(store, predictions.logits + 1, finished)
+
+
+def test_explaining_lets_each_batch_of_maps_go(finished, few, tmp_path, monkeypatch):
+    monkeypatch.setattr(explaining, "BATCH", 2)
+    monkeypatch.setattr(explaining, "panel", lambda one: one.image)
+    alive, highest, real = [], [0], Explainer.maps
+
+    def counted(self, images, image_ids):
+        store = real(self, images, image_ids)
+        alive.append(weakref.ref(store.maps))
+        highest.append(sum(one() is not None for one in alive))
+        return store
+
+    monkeypatch.setattr(Explainer, "maps", counted)
+    explain_images(finished, few, tmp_path, Reporter.silent())
+    assert len(alive) == 4
+    assert max(highest) <= 2  # the batch that is made, and the one that is being replaced
+
+
+def test_explaining_that_fails_leaves_no_map_file(finished, few, tmp_path, monkeypatch):
+    monkeypatch.setattr(explaining, "BATCH", 2)
+    real = explaining.load_image
+
+    def failing(table, row):
+        if row == 5:
+            raise RunError("gone")
+        return real(table, row)
+
+    monkeypatch.setattr(explaining, "load_image", failing)
+    with pytest.raises(RunError, match="gone"):
+        explain_images(finished, few, tmp_path, Reporter.silent())
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".jpg"] * 4
+
+
+def test_the_seeds_command_names_the_file_that_it_wrote(finished, few, tmp_path):
+    lines = explain_one(finished, few.subset(np.array([0])), tmp_path / "overlay")
+    assert lines[-1] == f"Overlay: {tmp_path / 'overlay.jpg'}"
+    assert (tmp_path / "overlay.jpg").is_file()
+
+
+def test_a_mask_is_resized_to_the_nearest_pixel():
+    mask = np.array([[True, False], [False, True]])
+    np.testing.assert_array_equal(explaining.resize_mask(mask, 4, 6), np.kron(mask, np.ones((3, 2), dtype=bool)))
+    np.testing.assert_array_equal(explaining.resize_mask(np.kron(mask, np.ones((3, 3), dtype=bool)), 2, 2), mask)
