@@ -199,7 +199,7 @@ def test_every_problem_is_told_at_once_with_file_and_row(isic2019):
     root = isic2019()
     truth, facts = root / "ISIC_2019_Training_GroundTruth.csv", root / "ISIC_2019_Training_Metadata.csv"
     more = ["ISIC_0000000,0,1,0,0,0,0,0,0,0", ",1,0,0,0,0,0,0,0,0", "ISIC_9,0,0,0,0,0,0,0,0,0"]
-    more += ["ISIC_10,1,1,0,0,0,0,0,0,0", "ISIC_11,.5,.5,0,0,0,0,0,0,0", "ISIC_12,yes,0,0,0,0,0,0,0,0"]
+    more += ["ISIC_10,1,1,0,0,0,0,0,0,0", "ISIC_11,.5,.5,0,0,0,0,0,0,0", "ISIC_12,yes,,0,0,0,0,0,0,0"]
     truth.write_text(truth.read_text() + "\n".join(more) + "\n")
     lines = facts.read_text().replace(",75,", ",old,").splitlines()
     lines += [f"{image_id},50,,,male" for image_id in ("ISIC_9", "ISIC_10", "ISIC_11", "ISIC_77", "ISIC_9")]
@@ -223,6 +223,7 @@ def test_every_problem_is_told_at_once_with_file_and_row(isic2019):
             f"GroundTruth.csv row 11: {not_hot} (MEL 1, NV 1): {is_one}",
             f"GroundTruth.csv row 12: {not_hot} (MEL 0.5, NV 0.5): {is_one}",
             "GroundTruth.csv row 13 column MEL: 'yes' is not a number",
+            "GroundTruth.csv row 13 column NV: the number is missing, or NaN",
             "GroundTruth.csv row 13 column image: ISIC_12 has no row in ISIC_2019_Training_Metadata.csv",
             "Metadata.csv row 4 column age_approx: 'old' is not a number",
             "Metadata.csv row 11 column image: 'ISIC_77' has no row in ISIC_2019_Training_GroundTruth.csv",
