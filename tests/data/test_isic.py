@@ -244,6 +244,7 @@ def test_columns_that_are_not_theirs_are_told_in_all_files(isic2018):
     assert told == [
         ("_GroundTruth.csv", "VASC", "the column is missing"),
         ("_GroundTruth.csv", "SCC", "unknown column"),
+        ("_LesionGroupings.csv", "lesion_id", "the column is missing"),
         ("_LesionGroupings.csv", "diagnosis_confirm_type", "the column is missing"),
         ("_LesionGroupings.csv", "lesion", "unknown column"),
     ]

@@ -141,18 +141,18 @@ def row_places(root: Path) -> dict[str, tuple[str, int]]:
 
 def left_out(table: LesionTable) -> dict[str, int]:
     """How many images of `table` have a class that the model lacks, e.g. `{"SCC": 628}`; no figure counts them."""
-    counts = _source_words(table)
-    return {word: counts[word] for word, ours in CLASS_OF.items() if ours == "" and counts[word]}
+    return _lacking(_source_words(table))
 
 
 def isic_notes(table: LesionTable) -> Iterator[str]:
     """What a reader of any figure on `table` must know of how its truth was read (decision 10)."""
-    for word, count in left_out(table).items():
+    counts = _source_words(table)
+    for word, count in _lacking(counts).items():
         rows = f"{count:,} of {len(table):,} rows"
         yield f"{word} is no class of the model: dx is left empty in {rows}, and no figure counts them"
-    n_ak = _source_words(table)["AK"]
-    if n_ak:
-        yield f"AK (actinic keratosis) is read as akiec, which in HAM10000 also holds Bowen's disease; rows: {n_ak:,}"
+    if counts["AK"]:
+        akiec = "akiec, which in HAM10000 also holds Bowen's disease"
+        yield f"AK (actinic keratosis) is read as {akiec}; rows: {counts['AK']:,}"
     mixed = set(table.lesion_id[table.dx == ""]) & set(table.lesion_id[table.dx != ""]) - {""}
     if mixed:
         some = ", ".join(sorted(mixed)[:5])
@@ -167,6 +167,10 @@ def isic_notes(table: LesionTable) -> Iterator[str]:
         weights = [name for name in WEIGHTS if name in part.truth]
         if weights:
             yield f"{part.truth_file}: {' and '.join(weights)} belong to the challenge's own score and are not used"
+
+
+def _lacking(counts: Counter[str]) -> dict[str, int]:
+    return {word: counts[word] for word, ours in CLASS_OF.items() if ours == "" and counts[word]}
 
 
 def _source_words(table: LesionTable) -> Counter[str]:
@@ -204,8 +208,9 @@ def _column_problems(part: _Part) -> Iterator[Problem]:
     needed = ("image", *part.edition.classes)
     yield from _differences(part.truth_file, part.truth, needed, WEIGHTS)
     if part.facts is not None:
-        needed = ("image", *(name for name in part.edition.facts if name != "lesion_id"))
-        yield from _differences(part.facts_file, part.facts, needed, ("lesion_id",))  # the test part of 2019 has none
+        optional = ("lesion_id",) if "test" in part.facts_file.lower() else ()  # 2019's test part names no lesions
+        needed = ("image", *(name for name in part.edition.facts if name not in optional))
+        yield from _differences(part.facts_file, part.facts, needed, optional)
 
 
 def _differences(
