@@ -1,0 +1,71 @@
+"""What do the commands share: their flags, the next command, and a word on a missing package?"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from melascope.errors import MelascopeError
+
+if TYPE_CHECKING:
+    from melascope.data.sources.image_folder import Labels
+
+DataFolder = Annotated[Path, typer.Argument(help="Folder of a HAM10000 release, a phantom, or loose images.")]
+RunFolder = Annotated[Path, typer.Argument(help="A run directory made by `melascope train`.")]
+LabelsFile = Annotated[Path | None, typer.Option("--labels", help="CSV with the truth of loose images.")]
+ColumnMap = Annotated[
+    str | None, typer.Option("--map-columns", help="Its columns under our names: image_id=file,dx=diagnosis")
+]
+WordMap = Annotated[str | None, typer.Option("--map-labels", help="Its words as our classes: melanoma=mel,nevus=nv")]
+Source = Annotated[str | None, typer.Option(help="ham10000, phantom or image_folder; recognised if left out.")]
+
+TORCH_PACKAGES = frozenset({"torch", "torchvision", "timm", "lightning", "safetensors"})
+
+
+@contextmanager
+def torch_needed() -> Iterator[None]:
+    """Say which extra is missing, where the core was installed alone."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in TORCH_PACKAGES:
+            raise
+        raise MelascopeError(
+            f"This command needs {error.name}, which is not installed.", fix="pip install 'melascope[train]'"
+        ) from None
+
+
+def labels_from(file: Path | None, columns: str | None, words: str | None) -> Labels | None:
+    """What the three flags about the truth of loose images say together."""
+    from melascope.data.sources.image_folder import Labels
+
+    if file is None and (columns or words):
+        raise MelascopeError(
+            "Columns or words are mapped, but there is no CSV.", where="--map-columns", fix="add --labels FILE.csv"
+        )
+    return Labels(file, _pairs(columns, "--map-columns"), _pairs(words, "--map-labels")) if file else None
+
+
+def _pairs(text: str | None, flag: str) -> dict[str, str]:
+    """`"a=b,c=d"` as a dict."""
+    pairs = [part.partition("=") for part in (text or "").split(",") if part.strip()]
+    names = [name.strip() for name, _, _ in pairs]
+    if any(not name or not value.strip() for name, _, value in pairs) or len(set(names)) < len(names):
+        raise MelascopeError(f"{flag} is {text!r}.", expected="NAME=NAME, separated by commas, each name once")
+    return {name: value.strip() for name, (_, _, value) in zip(names, pairs, strict=True)}
+
+
+def label_flags(file: Path | None, columns: str | None, words: str | None) -> str:
+    """The three flags about the truth of loose images, as they stand in the next command."""
+    given = {"--labels": file, "--map-columns": columns, "--map-labels": words}
+    return "".join(f" {flag} {shlex.quote(str(value))}" for flag, value in given.items() if value)
+
+
+def next_command(command: str) -> None:
+    Console(stderr=True).print(f"next: {command}", markup=False, highlight=False, soft_wrap=True)

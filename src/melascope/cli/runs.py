@@ -1,0 +1,142 @@
+"""Commands that make a run directory, or use the model in it: train, predict, explain, gallery, demo."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from melascope.cli.flags import (
+    ColumnMap,
+    LabelsFile,
+    RunFolder,
+    Source,
+    WordMap,
+    labels_from,
+    next_command,
+    torch_needed,
+)
+from melascope.cli.judging import show_run
+from melascope.errors import MelascopeError
+from melascope.stages.reporting import Reporter
+
+
+def train(
+    recipe: Annotated[Path | None, typer.Argument(help="TOML file, e.g. recipes/baseline.toml.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The data set's folder.")] = None,
+    split: Annotated[Path | None, typer.Option(help="CSV with image_id,split.")] = None,
+    hold_out_lesions: Annotated[Path | None, typer.Option(help="Lesion ids, one a line, kept out of training.")] = None,
+    seed: Annotated[int | None, typer.Option(help="In place of the recipe's.")] = None,
+    runs: Annotated[Path, typer.Option(help="Where run directories are made.")] = Path("runs"),
+    resume: Annotated[Path | None, typer.Option(help="A run directory whose training shall go on.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    labels: LabelsFile = None,
+    map_columns: ColumnMap = None,
+    map_labels: WordMap = None,
+    source: Source = None,
+) -> None:
+    """Train a recipe: weights, predictions of all splits, the operating point frozen from validation, evaluation."""
+    from melascope.config import read_recipe
+    from melascope.data.split import read_lesion_ids
+
+    with torch_needed():
+        from melascope.stages import training
+    if resume:
+        if recipe or data or split or seed is not None or hold_out_lesions or labels:
+            raise MelascopeError(
+                "--resume takes everything from the run directory.", fix=f"melascope train --resume {resume}"
+            )
+        run = training.open_for_resume(resume)
+    elif not (recipe and data and split):
+        raise MelascopeError(
+            "A new training needs a recipe, --data and --split.",
+            fix="melascope train recipes/demo.toml --data data/phantom --split split.csv",
+        )
+    else:
+        run = training.start_run(
+            read_recipe(recipe, seed=seed),
+            data=data,
+            split=split,
+            runs=runs,
+            source=source,
+            labels=labels_from(labels, map_columns, map_labels),
+            held_out_lesions=read_lesion_ids(hold_out_lesions) if hold_out_lesions else (),
+        )
+    try:
+        training.train_run(run, Reporter(), accelerator=device)
+    except KeyboardInterrupt:
+        print(f"interrupted; go on with: melascope train --resume {run.root}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    show_run(run.root)
+    next_command(f"melascope gallery {run.root}")
+
+
+def predict(
+    run: RunFolder,
+    images: Annotated[Path, typer.Argument(help="An image, a folder of images, or a data set.")],
+    out: Annotated[Path, typer.Option(help="Predictions table: .parquet or .csv.")] = Path("predictions.parquet"),
+    labels: LabelsFile = None,
+    map_columns: ColumnMap = None,
+    map_labels: WordMap = None,
+) -> None:
+    """Write the predictions table of any images, with their truth where a CSV tells it."""
+    with torch_needed():
+        from melascope.stages.scoring import predict_images, read_images
+    from melascope.tables.runs import RunDirectory
+
+    table = read_images(images, labels_from(labels, map_columns, map_labels))
+    predictions = predict_images(RunDirectory.open(run), table, Reporter())
+    print(predictions.write(out))
+    next_command(f"melascope evaluate {out} --operating-point {run}/operating_point.json")
+
+
+def explain(
+    run: RunFolder,
+    images: Annotated[Path, typer.Argument(help="An image, a folder of images, or a data set.")],
+    out: Annotated[Path, typer.Option(help="Folder for pictures and maps.npz.")] = Path("maps"),
+    method: Annotated[str, typer.Option(help="Map method.")] = "gradcam",
+) -> None:
+    """Maps of all seven classes from one pass: raw signed maps, and a picture of each image."""
+    with torch_needed():
+        from melascope.stages.explaining import explain_images
+    from melascope.stages.scoring import read_images
+    from melascope.tables.runs import RunDirectory
+
+    for line in explain_images(RunDirectory.open(run), read_images(images), out, Reporter(), method=method):
+        print(line)
+    print(f"pictures and raw maps: {out}")
+    next_command(f"melascope gallery {run}")
+
+
+def gallery(
+    run: RunFolder,
+    cases: Annotated[
+        str, typer.Option(help="Image ids, separated by commas; chosen from held-out images if left out.")
+    ] = "",
+    data: Annotated[Path | None, typer.Option(help="The data set's folder, if it has moved.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the gallery.")] = None,
+) -> None:
+    """Pages with a note on every missed melanoma and other telling cases, from held-out images."""
+    with torch_needed():
+        from melascope.stages.auditing import audit_run
+    from melascope.tables.runs import RunDirectory
+
+    ids = [image_id.strip() for image_id in cases.split(",") if image_id.strip()]
+    print(audit_run(RunDirectory.open(run), Reporter(), image_ids=ids, data=data, out=out))
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("demo"),
+    data: Annotated[Path, typer.Option(help="A HAM10000 release to use if it is there.")] = Path("data/ham10000"),
+    recipe: Annotated[Path, typer.Option(help="What to train.")] = Path("recipes/demo.toml"),
+) -> None:
+    """The whole main job in under five minutes: data, split, training, operating point, evaluation, maps, gallery."""
+    with torch_needed():
+        from melascope.stages.demo import run_demo
+    from melascope.stages.demo import DemoResult
+
+    result: DemoResult = run_demo(out, data=data, recipe=recipe, reporter=Reporter())
+    show_run(result.run)
+    print(f"gallery: {result.page}")
