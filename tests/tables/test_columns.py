@@ -9,8 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from melascope.classes import CLASSES
 from melascope.errors import DataError
-from melascope.tables.columns import blank_unknown, nullable, number_array, read_csv_text, text_array, write_table
+from melascope.tables.columns import (
+    UNKNOWN_WORDS,
+    blank_unknown,
+    class_columns,
+    first_rows,
+    nullable,
+    number_array,
+    read_csv_text,
+    text_array,
+    word_codes,
+    write_table,
+)
 
 
 def objects(*values) -> np.ndarray:
@@ -32,7 +44,15 @@ def test_every_column_is_text_as_written(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ["a,b\n1,2\n", "\ufeffa,b\n1,2\n", "a,b\r\n1,2\r\n", '"a","b"\n"1","2"\n', "a,b\n1,2", "a,b\n1,2\n\n"],
+    [
+        "a,b\n1,2\n",
+        "\ufeffa,b\n1,2\n",
+        "a,b\r\n1,2\r\n",
+        "a,b\r1,2\r",
+        '"a","b"\n"1","2"\n',
+        "a, b\n1,2",
+        "a,b\n1,2\n\n",
+    ],
 )
 def test_byte_order_marks_line_ends_and_quotes_do_not_matter(tmp_path, content):
     assert read(tmp_path, content) == {"a": ["1"], "b": ["2"]}
@@ -44,7 +64,12 @@ def test_tabs_quotes_commas_and_line_ends_in_values(tmp_path):
 
 
 def test_a_header_alone_is_a_table_of_no_rows(tmp_path):
-    assert read(tmp_path, "a,b\n") == {"a": [], "b": []}
+    for content in ("a,b\n", "a,b", "a,b\r\n\r\n"):
+        assert read(tmp_path, content) == {"a": [], "b": []}
+
+
+def test_a_comma_in_a_quoted_header_parts_nothing(tmp_path):
+    assert read(tmp_path, '"age, years",b\n1,2\n') == {"age, years": ["1"], "b": ["2"]}
 
 
 @pytest.mark.parametrize(
@@ -55,9 +80,13 @@ def test_a_header_alone_is_a_table_of_no_rows(tmp_path):
         ("a,a\n1,2\n", "stands twice"),
         ("a,b\n1\n", "cannot be read"),
         ("a,b\n1,2,3\n", "cannot be read"),
-        ("a,b\n\xe9,2\n".encode("latin-1"), "cannot be read"),
-        ("\xe9,b\n1,2\n".encode("latin-1"), "cannot be read"),
-        ("a,b\n1,2\n".encode("utf-16"), "cannot be read"),
+        ("a,b\n1,2\n\xe9,2\n".encode("latin-1"), "row 3 is not UTF-8, perhaps Latin-1"),
+        ("\xe9,b\n1,2\n".encode("latin-1"), "row 1 is not UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16"), "it is UTF-16"),
+        ("a,b\n1,2\n".encode("utf-16-be"), "NUL bytes, so it is UTF-16 or no text"),
+        (("a,b\n" + "1,2\n" * 600_000 + "\xe9,2\n").encode("latin-1"), "row 600002 is not UTF-8"),
+        ("x" * 200_000 + "\n1\n", "cannot be read"),
+        (b"PK\x03\x04\0\0", "NUL bytes"),
     ],
 )
 def test_what_is_no_such_table_is_told_with_its_path(tmp_path, content, says):
@@ -67,6 +96,12 @@ def test_what_is_no_such_table_is_told_with_its_path(tmp_path, content, says):
     with pytest.raises(DataError, match=says) as caught:
         read_csv_text(path)
     assert caught.value.where == path
+
+
+def test_how_to_mend_an_encoding_is_told(tmp_path):
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, "a\n\xe9\n".encode("latin-1"))
+    assert caught.value.fix.startswith("iconv -f LATIN1 -t UTF-8 table.csv")
 
 
 def test_a_folder_is_no_table(tmp_path):
@@ -90,7 +125,57 @@ def test_numbers_with_row_and_column_of_what_is_none():
     ]
 
 
+messy = st.one_of(
+    st.sampled_from(sorted(UNKNOWN_WORDS)),
+    st.sampled_from([" Unknown\t", "+1", "1_0", "-inf", "1e400", ".5", "5.", "0x1", "１２", "1 2"]),
+    st.floats().map(str),
+    st.text(st.characters(codec="utf-8"), max_size=4),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(messy, max_size=12), st.booleans())
+def test_columns_are_what_a_plain_loop_over_the_rows_makes_of_them(values, arrow):
+    cleaned = [value.strip() for value in values]
+    cleaned = ["" if value.lower() in UNKNOWN_WORDS else value for value in cleaned]
+    numbers, wrong = [], []
+    for row, value in enumerate(cleaned):
+        try:
+            number = float(value or "nan")
+        except ValueError:
+            number = np.inf
+        wrong += [f"t row {row + 2} column x: {value!r} is not a number"] if np.isinf(number) else []
+        numbers.append(np.nan if np.isinf(number) else number)
+    column = pa.chunked_array([pa.array(values, pa.string())]) if arrow else objects(*values)
+    assert blank_unknown(column).tolist() == cleaned and text_array(column).tolist() == values
+    problems: list = []
+    assert np.array_equal(number_array(column, "x", "t", problems), np.array(numbers, dtype=float), equal_nan=True)
+    assert [str(problem) for problem in problems] == wrong
+    assert first_rows(objects(*values)).tolist() == [values.index(value) for value in values]
+    assert class_columns(objects(*values)).tolist() == [CLASSES.index(v) if v in CLASSES else -1 for v in values]
+
+
+def test_numbers_that_must_be_there():
+    problems = []
+    number_array(pa.array([1.0, None, np.nan, np.inf]), "age", "t.csv", problems, needed=True)
+    assert [str(problem) for problem in problems] == [
+        "t.csv row 5 column age: 'inf' is not a number",
+        "t.csv row 3 column age: the number is missing, or NaN",
+        "t.csv row 4 column age: the number is missing, or NaN",
+    ]
+
+
+def test_a_column_by_its_words():
+    for values in (objects("b", "a", "b"), pa.chunked_array([["b"], ["a", "b"]]).dictionary_encode()):
+        words, codes = word_codes(values)
+        assert words[codes].tolist() == ["b", "a", "b"] and text_array(values)[0] is text_array(values)[2]
+    assert class_columns(objects("mel", "", "akiec", "x", "vasc")).tolist() == [4, -1, 0, -1, 6]
+
+
 def test_text_array_takes_anything():
+    assert text_array(pa.array([1.5, None])).tolist() == ["1.5", ""]
+    assert text_array(pa.array([True, None])).tolist() == ["True", ""]
+    assert text_array(objects(1, None, 2.5, "a")).tolist() == ["1", "", "2.5", "a"]
     assert text_array(pa.array([1, None, 3])).tolist() == ["1", "", "3"]
     assert text_array(["a", None]).tolist() == ["a", ""]
 

@@ -130,6 +130,8 @@ def test_missing_columns_and_rows_are_told(tmp_path):
         f"row 1 column {name}: the column is missing" for name in ("dx", *LOGIT_COLUMNS)
     ]
     assert problems(csv(tmp_path, [])) == ["theirs.csv: the table has no rows"]
+    path = predictions().subset(np.array([], dtype=int)).write(tmp_path / "p.parquet")
+    assert problems(path) == ["p.parquet: the table has no rows"]
 
 
 def parquet(folder, **facts):
@@ -174,7 +176,17 @@ def test_what_is_no_parquet_is_told(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    "metadata", [b"{", b"[]", b'{"temperature": "hot"}', b'{"temperature": 0}', b'{"temperature": null}', b'{"run": 3}']
+    "metadata",
+    [
+        b"{",
+        b"[]",
+        b'{"temperature": "hot"}',
+        b'{"temperature": 0}',
+        b'{"temperature": null}',
+        b'{"run": 3}',
+        b'{"notes": 3}',
+        b'{"notes": [3]}',
+    ],
 )
 def test_broken_facts_in_parquet_are_told(tmp_path, metadata):
     path = predictions().write(tmp_path / "p.parquet")

@@ -26,9 +26,9 @@ UNKNOWN_WORDS = frozenset({"", "unknown", "nan", "na", "n/a", "none", "null"})
 """Magic words of other people's tables; in ours an unknown value is simply empty."""
 
 HEADER_BYTES = 1 << 20
-ROW_BYTES = 8 << 20
+ROW_BYTES = 1 << 20  # also the block in which a file is read; pyarrow reads up to 32 of them ahead
 MAX_BYTES = 512 << 20  # a predictions table of 1,000,000 rows with every fact takes about 250 MiB
-LISTED = 1_000  # problems of one kind in one column that are told row by row; one more counts the rest
+LISTED = 1_000  # problems of one kind in one column that are told row by row; beyond, one more counts all
 
 
 def read_csv_text(path: Path, delimiter: str = ",") -> dict[str, np.ndarray]:
@@ -52,17 +52,16 @@ def read_csv_table(path: Path, delimiter: str = ",", names: Sequence[str] | None
     names = header if names is None else list(names)
     if not has_rows:
         return pa.table({name: pa.array([], pa.string()) for name in names})
-    ragged: list[Problem] = []
+    file, ragged = Path(path).name, []
 
     def tell(row: pacsv.InvalidRow) -> str:
-        message = f"the row has {row.actual_columns} cells, the header {row.expected_columns}"
-        ragged.append(Problem(message, Path(path).name, row.number))
+        ragged.append(Problem(f"{row.actual_columns} cells, the header has {row.expected_columns}", file, row.number))
         return "skip" if len(ragged) < LISTED else "error"
 
     try:
         with pacsv.open_csv(
             path,
-            pacsv.ReadOptions(encoding="utf8", column_names=header, skip_rows=1, block_size=ROW_BYTES),
+            pacsv.ReadOptions(column_names=header, skip_rows=1, block_size=ROW_BYTES, use_threads=False),  # rows count
             pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=tell),
             pacsv.ConvertOptions(
                 column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False, include_columns=names
@@ -72,8 +71,9 @@ def read_csv_table(path: Path, delimiter: str = ",", names: Sequence[str] | None
     except (pa.ArrowInvalid, OSError) as error:
         if not ragged:
             raise _unreadable(path, error) from error
+    if len(ragged) >= LISTED:
+        ragged.append(Problem(f"reading stopped after {LISTED:,} such rows", file))
     if ragged:
-        ragged += [Problem("reading stopped here", Path(path).name)] if len(ragged) >= LISTED else []
         raise TableError("The table cannot be read", ragged, where=path)
     return table
 
@@ -95,15 +95,17 @@ def _header(path: Path, delimiter: str) -> tuple[list[str], bool]:
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise _not_utf8(path, "it is UTF-16", "UTF-16")
     if b"\0" in head:
-        raise _not_utf8(path, "it holds NUL bytes, so it is no text or UTF-16", "UTF-16")
+        raise _not_utf8(path, "it holds NUL bytes, so it is UTF-16 or no text at all", "UTF-16")
     line, *rest = re.split(rb"\r\n|\r|\n", head, maxsplit=1)
     if not rest and len(head) == HEADER_BYTES:
         raise _unreadable(path, f"its first line is longer than {HEADER_BYTES >> 20} MiB")
     try:
-        text = line.decode("utf-8-sig")
+        cells = next(csv.reader([line.decode("utf-8-sig")], delimiter=delimiter), [])
     except UnicodeDecodeError as error:
-        raise _undecodable(path, error.object[error.start], 1) from error
-    names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter), [])]
+        raise _not_utf8(path, "row 1 is not UTF-8, perhaps Latin-1", "LATIN1") from error
+    except csv.Error as error:
+        raise _unreadable(path, error) from error
+    names = [name.strip() for name in cells]
     if not names or len(set(names)) != len(names):
         raise DataError(
             "A column name stands twice in the header." if names else "The table has no header row.",
@@ -137,26 +139,11 @@ def too_large(path: Path, why: str) -> DataError:
 def _unreadable(path: Path, why: Exception | str) -> DataError:
     text = str(why)
     if "UTF8" in text:
-        byte, line = _first_undecodable(path)
-        return _undecodable(path, byte, line)
+        row = re.search(r"Row #(\d+)", text)
+        return _not_utf8(path, f"row {row[1] if row else '?'} is not UTF-8, perhaps Latin-1", "LATIN1")
     if "straddling" in text:
         text = f"a row is longer than {ROW_BYTES >> 20} MiB: a quote that is never closed, or no rows at all"
     return DataError(f"The table cannot be read ({text}).", where=path, expected="a UTF-8 CSV file with one header row")
-
-
-def _first_undecodable(path: Path) -> tuple[int, int]:
-    """The first byte that is no UTF-8, and its line."""
-    with open(path, "rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                return line[error.start], number
-    return 0, 0
-
-
-def _undecodable(path: Path, byte: int, line: int) -> DataError:
-    return _not_utf8(path, f"byte 0x{byte:02x} in line {line} is not UTF-8, perhaps Latin-1", "LATIN1")
 
 
 def _not_utf8(path: Path, why: str, encoding: str) -> DataError:
@@ -179,7 +166,7 @@ def word_codes(values) -> tuple[np.ndarray, np.ndarray]:
     coded = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if not (isinstance(coded, pa.DictionaryArray) and is_text(coded.type)):
         coded = _text(coded).dictionary_encode()
-    words = pa.concat_arrays([coded.dictionary.cast(pa.string()), pa.array([""])])
+    words = pa.concat_arrays([coded.dictionary.cast(pa.string()).fill_null(""), pa.array([""])])
     return words.to_numpy(zero_copy_only=False), coded.indices.fill_null(len(words) - 1).to_numpy()
 
 
@@ -231,7 +218,7 @@ def number_array(
     """
     numbers, wrong = _parsed(values)
     rows = np.flatnonzero(wrong)
-    words = dict(zip(rows.tolist(), blank_unknown(values.take(rows)), strict=True))
+    words = dict(zip(rows[:LISTED].tolist(), blank_unknown(values.take(rows[:LISTED])), strict=True))
     problems += problems_at(rows, lambda row: f"{words[row]!r} is not a number", file, column, first_row)
     if needed:
         unknown = np.flatnonzero(np.isnan(numbers) & ~wrong)
@@ -241,24 +228,21 @@ def number_array(
 
 def _parsed(values) -> tuple[np.ndarray, np.ndarray]:
     """Finite numbers (NaN elsewhere), and where something stands that is none."""
-    kind = getattr(values, "type", pa.string())
-    if pa.types.is_floating(kind) or pa.types.is_integer(kind):
-        numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        return np.where(np.isinf(numbers), np.nan, numbers), np.isinf(numbers)
-    words, codes = word_codes(values)
-    known = _blanked(words)
-    known = pc.if_else(pc.equal(known, ""), None, known)
     try:
-        numbers = known.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    except pa.ArrowInvalid:
-        numbers = np.array([_number(word) for word in known.to_pylist()])
-    wrong = known.is_valid().to_numpy(zero_copy_only=False) & ~np.isfinite(numbers)
+        array = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else _text(values)
+        numbers = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        return np.where(np.isinf(numbers), np.nan, numbers), np.isinf(numbers)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # something else than numbers stands there
+        words, codes = word_codes(values)
+    numbers = np.array([_number(word) for word in _blanked(words).to_pylist()])
+    wrong = np.isinf(numbers)
     return np.where(wrong, np.nan, numbers)[codes], wrong[codes]
 
 
-def _number(word: str | None) -> float:
+def _number(word: str) -> float:
+    """NaN where nothing stands, infinite where something stands that is no number."""
     try:
-        return math.nan if word is None else float(word)
+        return float(word or "nan")
     except ValueError:
         return math.inf
 
@@ -266,11 +250,11 @@ def _number(word: str | None) -> float:
 def problems_at(
     rows: np.ndarray, say: Callable[[int], str], file: str, column: str, first_row: int = 2
 ) -> list[Problem]:
-    """A `Problem` for each of `rows` (counted from 0), up to `LISTED`; one more tells how many there are beyond."""
+    """A `Problem` for each of `rows` (counted from 0); beyond `LISTED` a first one tells how many there are."""
     problems = [Problem(say(row), file, row + first_row, column) for row in rows[:LISTED].tolist()]
     if len(rows) > LISTED:
-        more = f"the same kind of problem in {len(rows) - LISTED:,} more rows ({len(rows):,} in all)"
-        problems.append(Problem(more, file, int(rows[-1]) + first_row, column))
+        count = f"{len(rows):,} rows are wrong in the same way, the first {LISTED:,} of them are listed"
+        problems.insert(0, Problem(count, file, None, column))
     return problems
 
 

@@ -7,7 +7,7 @@ Everything else is told by a map, our name -> theirs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -93,26 +93,21 @@ class Layout:
 def recognise(header: Sequence[str], naming: Naming, file: str, problems: list[Problem]) -> Layout:
     """Find our columns in a table's header; what is missing is added to `problems`."""
 
-    def tell_missing(column: str, ours: str) -> None:
-        told = "the column is missing" if column == ours else f"the column is missing, to which {ours} is mapped"
-        problems.append(Problem(told, file, 1, column))
-
-    facts = {}
-    for name in FACT_COLUMNS:
+    def column_of(name: str, needed: bool = True) -> str:
         theirs = naming.columns.get(name)
-        found = (theirs if theirs in header else None) if theirs else _find(name, header)
-        if found is not None:
-            facts[name] = found
-        elif theirs or name in ("image_id", "dx"):
-            tell_missing(theirs or name, name)
+        found = _find(name, header) if theirs is None else (theirs if theirs in header else None)
+        if found is None and theirs is not None:
+            problems.append(Problem(f"the column is missing, to which {name} is mapped", file, 1, theirs))
+        elif found is None and needed:
+            problems.append(Problem("the column is missing", file, 1, name))
+        return found or ""
+
+    facts = {name: found for name in FACT_COLUMNS if (found := column_of(name, name in ("image_id", "dx")))}
     prefix, kind = _family(header, naming)
     scores = []
     for name in CLASSES:
-        theirs = naming.columns.get(f"logit_{name}") or naming.columns.get(f"probability_{name}")
-        found = (theirs if theirs in header else None) if theirs else _find(prefix + name, header)
-        scores.append(found or "")
-        if found is None:
-            tell_missing(theirs or prefix + name, f"the score of {name}" if theirs else prefix + name)
+        mapped = [one for one in (f"logit_{name}", f"probability_{name}") if one in naming.columns]
+        scores.append(column_of(mapped[0] if mapped else prefix + name))
     return Layout(facts, tuple(scores), kind)
 
 
@@ -186,23 +181,23 @@ def as_logits(
     return np.log(np.maximum(scores, PROBABILITY_FLOOR)), _notes(scores, layout, called)
 
 
-def _says(sentence: str, values: np.ndarray):
+def _says(sentence: str, values: np.ndarray) -> Callable[[int], str]:
     return lambda row: sentence.format(values[row])
 
 
 def _notes(probabilities: np.ndarray, layout: Layout, called: str) -> tuple[str, ...]:
-    read = "their logarithms stand for the logits"
-    notes = {
-        PROBABILITIES: f"Columns {called} are probabilities, not logits: {read}.",
-        LOGITS: f"Columns {called} are called logits, but every row lies in [0, 1] and sums to 1: "
-        f"they are read as probabilities, and {read}.",
-        UNSAID: f"Columns {called} do not say what they are: read as probabilities, and {read}.",
+    how = {
+        PROBABILITIES: "are probabilities, not logits",
+        LOGITS: "are called logits, but every row lies in [0, 1] and sums to 1: they are read as probabilities",
+        UNSAID: "do not say what they are: read as probabilities",
     }[layout.kind]
+    notes = [f"Columns {called} {how}; their logarithms stand for the logits."]
     n_low = int((probabilities < PROBABILITY_FLOOR).sum())
-    low = f"{n_low:,} of {probabilities.size:,} probabilities are 0 or below {PROBABILITY_FLOOR:g} and are set to it"
-    decided = bool(((probabilities == 0) | (probabilities == 1)).all())
-    return (
-        notes,
-        *([f"{low}: the log loss and a fitted temperature depend on that."] if n_low and not decided else []),
-        *(["Every probability is 0 or 1: these are decisions, which tell nothing of calibration."] if decided else []),
-    )
+    if ((probabilities == 0) | (probabilities == 1)).all():
+        notes.append("Every probability is 0 or 1: these are decisions, which tell nothing of calibration.")
+    elif n_low:
+        notes.append(
+            f"{n_low:,} of {probabilities.size:,} probabilities are 0 or below {PROBABILITY_FLOOR:g} and are set to it: "
+            "the log loss and a fitted temperature depend on that."
+        )
+    return tuple(notes)

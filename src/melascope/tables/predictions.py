@@ -227,10 +227,15 @@ def _recognised(header: list[str], naming: Naming, facts: dict, path: Path) -> L
     if facts.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
         problems.append(Problem(f"schema version is {facts['schema_version']}, expected {SCHEMA_VERSION}", path.name))
     if problems:
-        shown = ", ".join(name[:40] for name in header[:20]) + (" …" if len(header) > 20 else "")
-        how = f"tell what its columns are: --map-columns image_id=…,dx=…,logit_mel=…; it has {shown}"
-        raise _unusable(problems, path, fix=how if missing else None)
+        raise _unusable(problems, path, fix=_how_to_name(header) if missing else None)
     return layout
+
+
+def _how_to_name(header: list[str]) -> str:
+    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        return "save it with commas between the cells"
+    shown = ", ".join(name[:40] for name in header[:20]) + (" …" if len(header) > 20 else "")
+    return f"tell which column is which: --map-columns image_id=…,dx=…,probability_mel=… (or logit_mel=…) of {shown}"
 
 
 def _unusable(problems: list[Problem], path: Path, fix: str | None = None) -> TableError:
