@@ -13,7 +13,7 @@ from melascope.cli.flags import (
     LabelsFile,
     Source,
     WordMap,
-    label_flags,
+    data_flags,
     labels_from,
     next_command,
 )
@@ -66,7 +66,7 @@ def validate(
     table = validation.usable()
     print(f"{len(table)} images of {len(set(table.lesion_key))} lesions, source {table.source}")
     print(f"fingerprint {validation.fingerprint}")
-    flags = label_flags(labels, map_columns, map_labels)
+    flags = data_flags(labels, map_columns, map_labels, source)
     next_command(f"melascope data split {data} --out {data.name}-split.csv{flags}")
 
 
@@ -93,5 +93,5 @@ def split(
     print(result.write(out))
     for name, counts in result.how["counts"].items():
         print(f"{name:>8}: {sum(counts.values()):6d} images  " + "  ".join(f"{dx} {n}" for dx, n in counts.items()))
-    flags = label_flags(labels, map_columns, map_labels)
+    flags = data_flags(labels, map_columns, map_labels, source)
     next_command(f"melascope train recipes/demo.toml --data {data} --split {out}{flags}")

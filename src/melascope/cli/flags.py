@@ -16,14 +16,16 @@ from melascope.errors import MelascopeError
 if TYPE_CHECKING:
     from melascope.data.sources.image_folder import Labels
 
-DataFolder = Annotated[Path, typer.Argument(help="Folder of a HAM10000 release, a phantom, or loose images.")]
+DataFolder = Annotated[
+    Path, typer.Argument(help="Folder of a HAM10000 release, a phantom, an ISIC collection, or loose images.")
+]
 RunFolder = Annotated[Path, typer.Argument(help="A run directory made by `melascope train`.")]
 LabelsFile = Annotated[Path | None, typer.Option("--labels", help="CSV with the truth of loose images.")]
 ColumnMap = Annotated[
     str | None, typer.Option("--map-columns", help="Its columns under our names: image_id=file,dx=diagnosis")
 ]
 WordMap = Annotated[str | None, typer.Option("--map-labels", help="Its words as our classes: melanoma=mel,nevus=nv")]
-Source = Annotated[str | None, typer.Option(help="ham10000, phantom or image_folder; recognised if left out.")]
+Source = Annotated[str | None, typer.Option(help="ham10000, isic, phantom or image_folder; recognised if left out.")]
 
 TORCH_PACKAGES = frozenset({"torch", "torchvision", "timm", "lightning", "safetensors"})
 
@@ -61,9 +63,9 @@ def _pairs(text: str | None, flag: str) -> dict[str, str]:
     return {name: value.strip() for name, (_, _, value) in zip(names, pairs, strict=True)}
 
 
-def label_flags(file: Path | None, columns: str | None, words: str | None) -> str:
-    """The three flags about the truth of loose images, as they stand in the next command."""
-    given = {"--labels": file, "--map-columns": columns, "--map-labels": words}
+def data_flags(file: Path | None, columns: str | None, words: str | None, source: str | None) -> str:
+    """What was said of a data set, as it must stand in the next command too."""
+    given = {"--labels": file, "--map-columns": columns, "--map-labels": words, "--source": source}
     return "".join(f" {flag} {shlex.quote(str(value))}" for flag, value in given.items() if value)
 
 

@@ -10,8 +10,7 @@ import numpy as np
 from melascope.data.archive import read_member
 from melascope.data.decode import decode_image
 from melascope.data.pixels import resize_image
-from melascope.data.sources import read_dataset
-from melascope.data.sources.ham10000 import find_metadata
+from melascope.data.sources import read_dataset, recognised
 from melascope.data.sources.image_folder import Labels, read_image_folder
 from melascope.errors import DataError
 from melascope.models.classifier import Classifier
@@ -27,7 +26,7 @@ def read_images(place: Path, labels: Labels | None = None) -> LesionTable:
     """The dataset table of a release, of a folder of loose images (with their truth, if given), or of one image."""
     place = Path(place)
     if place.is_dir():
-        return read_dataset(place, labels=labels) if labels or find_metadata(place) else read_image_folder(place)
+        return read_dataset(place, labels=labels) if labels or recognised(place) else read_image_folder(place)
     if labels is not None:
         raise DataError("Labels belong to a folder of loose images.", where=place, expected="a folder")
     if not place.is_file():
@@ -59,6 +58,7 @@ def with_known_facts(table: LesionTable, run: RunDirectory) -> tuple[LesionTable
     """Fill what `table` does not know of an image from the run's own predictions, and tell each image's split.
 
     An image is known by its id alone; so a training image that comes back as a loose file is still flagged as one.
+    A data set that brings its own truth keeps it as it is, also where it leaves a class out on purpose.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def with_known_facts(table: LesionTable, run: RunDirectory) -> tuple[LesionTable
         if (row := row_of.get(image_id)) is None:
             continue
         split[index] = known.split[row]
-        for name, column in columns.items():
+        for name, column in columns.items() if table.source == "image_folder" else ():
             if column[index] == "" or column[index] != column[index]:  # unknown text, or NaN
                 column[index] = getattr(known, name)[row]
     return replace(table, **columns), split
