@@ -196,8 +196,8 @@ def _notes(probabilities: np.ndarray, layout: Layout, called: str) -> tuple[str,
     if ((probabilities == 0) | (probabilities == 1)).all():
         notes.append("Every probability is 0 or 1: these are decisions, which tell nothing of calibration.")
     elif n_low:
-        notes.append(
-            f"{n_low:,} of {probabilities.size:,} probabilities are 0 or below {PROBABILITY_FLOOR:g} and are set to it: "
-            "the log loss and a fitted temperature depend on that."
+        low = (
+            f"{n_low:,} of {probabilities.size:,} probabilities are 0 or below {PROBABILITY_FLOOR:g} and are set to it"
         )
+        notes.append(f"{low}: the log loss and a fitted temperature depend on that.")
     return tuple(notes)
