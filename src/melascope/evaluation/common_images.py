@@ -1,0 +1,116 @@
+"""Which images did several models judge, and do their tables agree on what these images show?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+
+import numpy as np
+
+from melascope.classes import CLASSES
+from melascope.config import Recipe
+from melascope.errors import DataError, OperatingPointError, Problem, TableError
+from melascope.evaluation.evaluate import evaluated_rows
+from melascope.evaluation.operating_point import OperatingPoint
+from melascope.tables.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run, or anybody's predictions table, that is to be compared.
+
+    Parameters
+    ----------
+    name : by which the reader knows it; each entry has its own.
+    predictions : its table.
+    operating_point : its own frozen point; None judges the top class.
+    recipe : of a run; the seeds of one recipe are pooled.
+    """
+
+    name: str
+    predictions: Predictions
+    operating_point: OperatingPoint | None = None
+    recipe: Recipe | None = None
+
+
+@dataclass(frozen=True)
+class CommonImages:
+    """The images that every entry judged.
+
+    Parameters
+    ----------
+    rows : entry's name -> its predictions of these images, by rising image id, the same lesions in each.
+    left_out : entry's name -> images with known truth that it judged and not all others did.
+    lesions_from_others : images whose lesion only some of the tables tell.
+    notes : what could not be checked about an entry's operating point.
+    """
+
+    rows: dict[str, Predictions]
+    left_out: dict[str, int]
+    lesions_from_others: int
+    notes: tuple[str, ...]
+
+    @property
+    def first(self) -> Predictions:
+        """The first entry's rows: truth, lesions and ids are those of all."""
+        return next(iter(self.rows.values()))
+
+
+def common_images(entries: Sequence[Entry], split: str) -> CommonImages:
+    """The rows of one split that every entry has with known truth.
+
+    Raises
+    ------
+    TableError : every entry without such rows or with a point of another model; else every image on whose truth or
+        lesion two tables differ.
+    DataError : no image is common to all.
+    """
+    judged, notes, problems = {}, [], []
+    for entry in entries:
+        try:
+            judged[entry.name] = evaluated_rows(entry.predictions, split)
+            unchecked = entry.operating_point.check_fits(entry.predictions) if entry.operating_point else ()
+            notes += [f"{entry.name}: {note}" for note in unchecked]
+        except (DataError, OperatingPointError) as error:
+            problems.append(Problem(error.found, entry.name))
+    if problems:
+        raise TableError("Some tables cannot be compared", problems)
+    ids = {name: rows.image_id.astype(str) for name, rows in judged.items()}
+    common = reduce(np.intersect1d, ids.values())
+    if len(common) == 0:
+        shown = "; ".join(f"{name} has {len(one):,}, e.g. {one[0]}" for name, one in ids.items())
+        raise DataError(
+            f"No image is common to all: {shown}.",
+            expected=f"tables about the same images of split {split!r}, under the same image ids",
+            fix="score the same images with each model: melascope predict RUN IMAGES",
+        )
+    places = {name: np.intersect1d(one, common, return_indices=True)[1] for name, one in ids.items()}
+    rows, borrowed = _agreeing({name: judged[name].subset(place) for name, place in places.items()})
+    left_out = {name: len(one) - len(common) for name, one in ids.items()}
+    return CommonImages(rows, left_out, borrowed, tuple(notes))
+
+
+def _agreeing(rows: dict[str, Predictions]) -> tuple[dict[str, Predictions], int]:
+    """The same rows with the lesions that any of the tables tells, and for how many images not all of them do."""
+    problems: list[Problem] = []
+    (first, reference), *others = rows.items()
+    lesion, told = reference.lesion_id.copy(), reference.lesion_id != ""
+    tells = np.full(len(lesion), first, dtype=object)
+    for name, one in others:
+        for place in np.flatnonzero(one.labels != reference.labels):
+            here, there = CLASSES[one.labels[place]], CLASSES[reference.labels[place]]
+            problems.append(Problem(f"image {one.image_id[place]} is {here} here, {there} in {first}", name))
+        known = one.lesion_id != ""
+        for place in np.flatnonzero(known & (lesion != "") & (one.lesion_id != lesion)):
+            here, there = one.lesion_id[place], lesion[place]
+            message = f"image {one.image_id[place]} shows lesion {here} here, {there} in {tells[place]}"
+            problems.append(Problem(message, name))
+        new = known & (lesion == "")
+        lesion[new], tells[new] = one.lesion_id[new], name
+        told &= known
+    if problems:
+        fix = "compare tables of the same truth; if an image id means two images, rename one of them"
+        raise TableError("The tables differ about the images themselves", problems, fix=fix)
+    borrowed = int(((lesion != "") & ~told).sum())
+    return {name: replace(one, lesion_id=lesion) for name, one in rows.items()}, borrowed

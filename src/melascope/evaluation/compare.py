@@ -1,0 +1,334 @@
+"""Which of several models misses fewer melanomas, at what price, and how sure is that: all on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from string import ascii_uppercase
+
+import numpy as np
+
+from melascope.errors import DataError, Problem, TableError
+from melascope.evaluation.common_images import CommonImages, Entry, common_images
+from melascope.evaluation.comparison import (
+    COMPARED,
+    OWN,
+    Comparison,
+    Contender,
+    Discordance,
+    Member,
+    Pair,
+    SeedSpread,
+)
+from melascope.evaluation.comparison_notes import notes_of
+from melascope.evaluation.counting import lesion_numbers, n_distinct
+from melascope.evaluation.decisions import CELLS, DECISION_FIGURES
+from melascope.evaluation.differences import difference_interval, paired_share_interval
+from melascope.evaluation.intervals import interval
+from melascope.evaluation.metrics import METRICS, Sample, Tally
+from melascope.evaluation.subject import Subject, spread_of
+from melascope.evaluation.target import target_name
+from melascope.files import canonical_json
+from melascope.tables.results import Estimate, Figure, NotApplicable
+
+__all__ = ["Comparison", "Entry", "compare"]
+
+_OF_ALL_CLASSES = tuple(one.key for one in COMPARED.values() if one.key[-1] in METRICS and len(one.key) == 2)
+
+
+def compare(entries: Sequence[Entry], *, split: str = "test", draws: int = 2000, seed: int = 0) -> Comparison:
+    """Judge several runs or tables on the images that all of them have, each against the first.
+
+    Several seeds of one recipe (the same data set and split) are pooled: their figures are averaged, within each draw
+    too, so that intervals hold the choice of images; what the seed moves is told apart.
+
+    Parameters
+    ----------
+    entries : at least two, each under its own name; one without an operating point is judged at its top class.
+    split : which rows; all of a table that names no splits.
+    draws, seed : of the lesion bootstrap; all entries get the same draws. 0 draws give no intervals.
+
+    Raises
+    ------
+    DataError : fewer than two entries, a name twice, or no image common to all.
+    TableError : entries with different targets, without rows of that split, with a point of another model; tables that
+        differ about truth or lesion of an image: all problems of a kind at once.
+    """
+    target = _target_of(entries)
+    common = common_images(entries, split)
+    lesion = lesion_numbers(common.first.lesion_key)
+    n_lesions = int(lesion.max()) + 1
+    judged = {
+        entry.name: Judged.of(entry, Sample(rows.labels, rows.probabilities, lesion, n_lesions), target)
+        for entry, rows in zip(entries, common.rows.values(), strict=True)
+    }
+    for_draws = {name: one.for_draws() for name, one in judged.items()}
+    spread = spread_of(for_draws, n_lesions, draws, seed)
+    pools = [
+        Pool(tuple(same), tuple(judged[entry.name] for entry in same), tuple(spread[entry.name] for entry in same))
+        for same in by_recipe(entries)
+    ]
+    contenders = _contenders(pools)
+    subject = judged[entries[0].name].subject
+    return Comparison(
+        split=split if (entries[0].predictions.split != "").any() else "all rows",
+        target=target,
+        draws=draws,
+        seed=seed,
+        n_images=len(common.first),
+        n_lesions=n_lesions,
+        n_target_images=int(subject.truths["image"].sum()),
+        n_target_lesions=int(subject.truths["lesion"].sum()),
+        left_out=common.left_out,
+        contenders=contenders,
+        pairs=tuple(
+            Pair(contenders[0].letter, contender.letter, _differences(pools[0], pool), _found(pools[0], pool, common))
+            for contender, pool in zip(contenders[1:], pools[1:], strict=True)
+        ),
+        notes=notes_of(entries, contenders, common, target, split),
+    )
+
+
+def _target_of(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """What all frozen points look for; melanoma where there is none."""
+    if len(entries) < 2:
+        raise DataError(
+            f"There is nothing to compare: {len(entries)} run or table was given.",
+            expected="two or more",
+            fix="melascope compare RUN_OR_TABLE RUN_OR_TABLE …",
+        )
+    names = [entry.name for entry in entries]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"Given twice: {', '.join(twice)}.", expected="each run or table once, under its own name")
+    points = [(entry.name, entry.operating_point) for entry in entries if entry.operating_point]
+    if not points:
+        return ("mel",)
+    first, target = points[0][0], points[0][1].target
+    problems = [
+        Problem(f"its operating point looks for {'+'.join(point.target)}, that of {first} for {'+'.join(target)}", name)
+        for name, point in points
+        if set(point.target) != set(target)
+    ]
+    if problems:
+        raise TableError("Models that look for different classes cannot be compared", problems)
+    return target
+
+
+def by_recipe(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Entries that are seeds of one recipe stand together: same data set and split, every seed once."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(_recipe_of(entry), []).append(entry)
+    found = []
+    for same in groups.values():
+        seeds = {entry.recipe.seed for entry in same if entry.recipe}
+        found += [same] if len(seeds) == len(same) else [[entry] for entry in same]
+    return found
+
+
+def _recipe_of(entry: Entry) -> str:
+    """The same for two seeds of one recipe; a table, or a run of unknown data, is a kind of its own."""
+    origin = entry.predictions.origin
+    if not (entry.recipe and origin.dataset_fingerprint and origin.split_sha256):
+        return entry.name
+    recipe = entry.recipe.model_dump(mode="json", exclude={"seed"})
+    data = [origin.dataset_fingerprint, origin.split_sha256, entry.operating_point is not None]
+    return canonical_json([recipe, *data])
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One entry's figures, all draws at once.
+
+    Parameters
+    ----------
+    subject : the common images under its probabilities
+    """
+
+    subject: Subject
+
+    @classmethod
+    def of(cls, entry: Entry, images: Sample, target: tuple[str, ...]) -> Judged:
+        return cls(Subject(images, target, entry.operating_point, classes=False))
+
+    def for_draws(self) -> Judged:
+        return replace(self, subject=self.subject.for_draws())
+
+    @property
+    def at(self) -> str:
+        """Its own decision."""
+        return "operating_point" if self.subject.operating_point else "argmax"
+
+    def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Figure of `COMPARED` -> (draws,) under lesion weights (draws, n_lesions), NaN where undefined."""
+        tally = Tally(self.subject.images, weights)
+        found = self.subject.values(weights) | {key: METRICS[key[1]].function(tally) for key in _OF_ALL_CLASSES}
+        own = {name: tuple(self.at if part == OWN else part for part in one.key) for name, one in COMPARED.items()}
+        return {name: found[key] for name, key in own.items()}
+
+    @cached_property
+    def point(self) -> dict[str, float]:
+        """Every figure of the images as they are, NaN where undefined."""
+        values = self.values(np.ones((1, self.subject.images.n_lesions)))
+        return {name: float(value[0]) for name, value in values.items()}
+
+    def under(self, name: str) -> np.ndarray:
+        """(n,) bool: images (or lesions) that the figure is a share or mean of."""
+        unit, *_, figure = COMPARED[name].key
+        if OWN in COMPARED[name].key:
+            return self.subject.calls[unit, self.at].under(DECISION_FIGURES[figure])
+        return np.ones(len(self.subject.samples[unit]), dtype=bool)
+
+    def hits(self, name: str) -> np.ndarray:
+        """(n,) bool: images (or lesions) that count for it, of a share."""
+        unit, *_, figure = COMPARED[name].key
+        if OWN in COMPARED[name].key:
+            over = [CELLS.index(cell) for cell in DECISION_FIGURES[figure].over]
+            return np.isin(self.subject.calls[unit, self.at].cell, over)
+        sample = self.subject.samples[unit]
+        return sample.predicted == sample.labels
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What is compared as one: a single run or table, or several seeds of one recipe.
+
+    Parameters
+    ----------
+    entries, judged : one a seed
+    drawn : one a seed: figure -> (draws,), all from the same draws
+    """
+
+    entries: tuple[Entry, ...]
+    judged: tuple[Judged, ...]
+    drawn: tuple[dict[str, np.ndarray], ...]
+
+    def value(self, name: str) -> float:
+        """Mean over the seeds, NaN where it is undefined for one of them."""
+        return float(np.mean([one.point[name] for one in self.judged]))
+
+    def spread(self, name: str) -> np.ndarray:
+        """(draws,): mean over the seeds in each draw; empty without draws."""
+        return np.mean([one.get(name, np.empty(0)) for one in self.drawn], axis=0)
+
+    def hits(self, name: str) -> np.ndarray:
+        """(n,) in [0, 1]: share of the seeds that get an image (or lesion) right, among those of a share."""
+        return np.mean([one.hits(name)[one.under(name)] for one in self.judged], axis=0)
+
+    def finds(self, unit: str) -> np.ndarray:
+        """(n,) bool: images (or lesions) that more than half of the seeds call."""
+        return np.mean([one.subject.calls[unit, one.at].called for one in self.judged], axis=0) > 0.5
+
+
+@dataclass(frozen=True)
+class Basis:
+    """How much a figure rests on: `n` images (or lesions) of `n_lesions`, `weakest` of the rarer side."""
+
+    n: int
+    n_lesions: int
+    weakest: int
+
+    @classmethod
+    def of(cls, name: str, *pools: Pool) -> Basis:
+        """Of a figure of one pool, or of a difference of two: what any of them looks at."""
+        subject = pools[0].judged[0].subject
+        sample, truth = (by_unit[COMPARED[name].unit] for by_unit in (subject.samples, subject.truths))
+        rows = np.any([one.under(name) for pool in pools for one in pool.judged], axis=0)
+        n_lesions = n_distinct(sample.lesion[rows])
+        ranks = "target" in COMPARED[name].key
+        sides = [n_distinct(sample.lesion[truth == side]) for side in (True, False)]
+        return cls(int(rows.sum()), n_lesions, min(sides) if ranks else n_lesions)
+
+    def estimate(self, name: str, value: float, ends: tuple[float, float] | None) -> Estimate:
+        low, high = ends or (None, None)
+        return Estimate(value, low, high, self.n, self.n_lesions, COMPARED[name].unit)
+
+
+def _figure(pool: Pool, name: str) -> Figure:
+    value, compared = pool.value(name), COMPARED[name]
+    if np.isnan(value):
+        return _undefined(name, pool)
+    basis = Basis.of(name, pool)
+    n = basis.n if compared.is_share else None
+    shape = {"is_share": compared.is_share, "n": n, "top": compared.top}
+    return basis.estimate(name, value, interval(value, pool.spread(name), basis.weakest, **shape))
+
+
+def _differences(first: Pool, other: Pool) -> dict[str, Figure]:
+    return {name: _difference(first, other, name) for name in COMPARED}
+
+
+def _difference(first: Pool, other: Pool, name: str) -> Figure:
+    value, basis = other.value(name) - first.value(name), Basis.of(name, first, other)
+    if np.isnan(value):
+        return _undefined(name, first if np.isnan(first.value(name)) else other)
+    drawn = other.spread(name) - first.spread(name)
+    if COMPARED[name].is_share:
+        ends = paired_share_interval(other.hits(name) - first.hits(name), drawn, basis.n_lesions)
+    else:
+        ends = difference_interval(value, drawn, basis.weakest, COMPARED[name].top)
+    return basis.estimate(name, value, ends)
+
+
+def _undefined(name: str, pool: Pool) -> NotApplicable:
+    subject, (unit, *_, figure) = pool.judged[0].subject, COMPARED[name].key
+    what = target_name(subject.target)
+    if OWN in COMPARED[name].key:
+        reason = DECISION_FIGURES[figure].undefined.format(unit=unit, target=what)
+    else:
+        reason = f"n=0 {unit}s {'other than' if subject.truths[unit].any() else 'of'} {what}"
+    undefined = sum(np.isnan(one.point[name]) for one in pool.judged)
+    return NotApplicable(reason + (f" by {undefined} of {len(pool.judged)} seeds" if len(pool.judged) > 1 else ""))
+
+
+def _found(first: Pool, other: Pool, common: CommonImages) -> dict[str, Discordance]:
+    """Who finds which images, and which lesions, of the target."""
+    rows, subject = common.first, first.judged[0].subject
+    ids = {"image": rows.image_id.astype(str), "lesion": np.unique(rows.lesion_key.astype(str))}
+    found = {}
+    for unit, truth in subject.truths.items():
+        here, there, names = first.finds(unit)[truth], other.finds(unit)[truth], ids[unit][truth]
+        found[unit] = Discordance(
+            both=int((here & there).sum()),
+            neither=int((~here & ~there).sum()),
+            only_first=tuple(names[here & ~there].tolist()),
+            only_other=tuple(names[~here & there].tolist()),
+        )
+    return found
+
+
+def _contenders(pools: Sequence[Pool]) -> tuple[Contender, ...]:
+    names = [_name(pool) for pool in pools]
+    return tuple(
+        Contender(
+            letter=f"{ascii_uppercase[place % 26]}{place // 26 or ''}",
+            name=name if names.count(name) == 1 else " + ".join(entry.name for entry in pool.entries),
+            members=tuple(_member(entry, one) for entry, one in zip(pool.entries, pool.judged, strict=True)),
+            figures={figure: _figure(pool, figure) for figure in COMPARED},
+            seed_spread={figure: _seed_spread(pool, figure) for figure in COMPARED},
+        )
+        for place, (name, pool) in enumerate(zip(names, pools, strict=True))
+    )
+
+
+def _name(pool: Pool) -> str:
+    first = pool.entries[0]
+    return f"{first.recipe.name}, {len(pool.entries)} seeds" if len(pool.entries) > 1 else first.name
+
+
+def _member(entry: Entry, judged: Judged) -> Member:
+    values = {name: None if np.isnan(value) else value for name, value in judged.point.items()}
+    seed = entry.recipe.seed if entry.recipe else None
+    return Member(entry.name, seed, entry.predictions.origin, entry.operating_point, values)
+
+
+def _seed_spread(pool: Pool, name: str) -> SeedSpread | NotApplicable:
+    values = np.array([one.point[name] for one in pool.judged])
+    if len(values) == 1:
+        return NotApplicable("n=1 seed")
+    if np.isnan(values).any():
+        return _undefined(name, pool)
+    low, high = float(values.min()), float(values.max())
+    return SeedSpread(len(values), float(values.mean()), float(values.std(ddof=1)), low, high)
