@@ -51,10 +51,10 @@ def labels_from(file: Path | None, columns: str | None, words: str | None) -> La
         raise MelascopeError(
             "Columns or words are mapped, but there is no CSV.", where="--map-columns", fix="add --labels FILE.csv"
         )
-    return Labels(file, _pairs(columns, "--map-columns"), _pairs(words, "--map-labels")) if file else None
+    return Labels(file, pairs(columns, "--map-columns"), pairs(words, "--map-labels")) if file else None
 
 
-def _pairs(text: str | None, flag: str) -> dict[str, str]:
+def pairs(text: str | None, flag: str) -> dict[str, str]:
     """`"a=b,c=d"` as a dict."""
     pairs = [part.partition("=") for part in (text or "").split(",") if part.strip()]
     names = [name.strip() for name, _, _ in pairs]

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from melascope.cli.flags import next_command
+from melascope.cli.flags import ColumnMap, WordMap, next_command, pairs
+from melascope.errors import MelascopeError
 from melascope.stages.reporting import Reporter
 
 
@@ -16,44 +17,77 @@ def evaluate(
     table: Annotated[Path, typer.Argument(help="A run directory, or a predictions table (.parquet, .csv) of anybody.")],
     operating_point: Annotated[Path | None, typer.Option(help="Frozen point; a run's own by default.")] = None,
     split: Annotated[str, typer.Option(help="Which rows to judge.")] = "test",
+    external: Annotated[
+        Path | None, typer.Option(help="Predictions of the run on another collection, beside its home figures.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for figures and plots.")] = None,
+    target: Annotated[
+        str, typer.Option(help="Class or classes to find, for a table's own point: mel+bcc+akiec")
+    ] = "mel",
+    rule: Annotated[str, typer.Option(help="guaranteed or empirical, for a table's own point.")] = "guaranteed",
+    target_sensitivity: Annotated[float, typer.Option(help="For a table's own point.")] = 0.90,
+    map_columns: ColumnMap = None,
+    map_labels: WordMap = None,
 ) -> None:
-    """Judge a predictions table: every figure with its n and interval, JSON, CSV and plots."""
-    from melascope.report.terminal import print_evaluation
-    from melascope.stages.evaluating import evaluate_table
+    """Judge a predictions table: every figure with its n and interval, JSON, CSV and plots.
+
+    A table of another project that brings validation rows gets its threshold from them; else the top class is judged.
+    """
+    from melascope.report.terminal import print_evaluation, print_external
+    from melascope.stages.evaluating import evaluate_external, evaluate_table, own_point
+    from melascope.tables.predictions import Predictions
     from melascope.tables.runs import RunDirectory
 
     run = RunDirectory.open(table) if table.is_dir() else None
-    if run:
-        table, operating_point = run.predictions, operating_point or run.operating_point
-        out = out or (run.evaluation if split == "test" else run.root / f"evaluation-{split}")
+    naming = pairs(map_columns, "--map-columns"), pairs(map_labels, "--map-labels")
+    if external:
+        if run is None:
+            raise MelascopeError("--external needs a run's home figures.", where=table, expected="a run directory")
+        out = out or run.root / f"evaluation-{external.stem}"
+        print_external(*evaluate_external(run, Predictions.read(external, *naming), out, Reporter()), Console())
+        print(f"figures and plots: {out}")
+        return
+    point, caveats = _frozen(operating_point or (run.operating_point if run else None)), ()
+    predictions = Predictions.read(run.predictions if run else table, *naming)
+    if point is None:
+        point, caveats = own_point(
+            predictions, target=tuple(target.split("+")), rule=rule, target_sensitivity=target_sensitivity
+        )
+    if run and out is None:
+        out = run.evaluation if split == "test" else run.root / f"evaluation-{split}"
     out = out or table.with_name(f"{table.stem}-evaluation")
-    evaluation = evaluate_table(table, operating_point, out, Reporter(), split=split)
-    print_evaluation(evaluation, Console())
-    if run:
-        show_price(table, operating_point)
+    print_evaluation(evaluate_table(predictions, point, out, Reporter(), split=split, caveats=caveats), Console())
+    if point and len(predictions.of_split("val")):
+        show_price(predictions, point)
     print(f"figures and plots: {out}")
     if run:
         next_command(f"melascope gallery {run.root}")
 
 
+def _frozen(path: Path | None):
+    from melascope.evaluation.operating_point import OperatingPoint
+
+    return OperatingPoint.read(path) if path else None
+
+
 def show_run(root: Path) -> None:
+    """What a finished run says of itself."""
     from melascope.evaluation.evaluate import Evaluation
     from melascope.report.terminal import print_evaluation
+    from melascope.tables.predictions import Predictions
     from melascope.tables.runs import RunDirectory
 
     run = RunDirectory.open(root)
     print_evaluation(Evaluation.read(run.evaluation), Console())
-    show_price(run.predictions, run.operating_point)
+    show_price(Predictions.read(run.predictions), _frozen(run.operating_point))
     print(f"run: {root}")
 
 
-def show_price(predictions: Path, operating_point: Path) -> None:
-    from melascope.evaluation.operating_point import OperatingPoint
+def show_price(predictions, point) -> None:
+    """What each target sensitivity would cost, on the validation images that chose the point."""
     from melascope.evaluation.price import TARGETS, price_menu
     from melascope.report.terminal import print_price_menu
-    from melascope.tables.predictions import Predictions
 
-    point, validation = OperatingPoint.read(operating_point), Predictions.read(predictions).of_split("val")
     targets = sorted({*TARGETS, point.target_sensitivity})
-    print_price_menu(price_menu(validation, target=point.target, rule=point.rule, targets=targets), point, Console())
+    menu = price_menu(predictions.of_split("val"), target=point.target, rule=point.rule, targets=targets)
+    print_price_menu(menu, point, Console())

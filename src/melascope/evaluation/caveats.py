@@ -25,7 +25,7 @@ def caveats_of(
     split: str,
 ) -> tuple[str, ...]:
     """Sentences that belong beside the figures of `rows`, the judged part of `predictions`; gravest first."""
-    caveats = _about_data(predictions, rows, split)
+    caveats = _about_data(predictions, rows, split) + list(predictions.notes)
     caveats += _about_classes(rows, target)
     if operating_point is None:
         caveats.append("No operating point was given: only the top class (argmax) is judged.")

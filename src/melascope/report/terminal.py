@@ -22,6 +22,7 @@ _LABELS = {
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro-F1",
     "ppv": "PPV",
+    "npv": "NPV",
     "auroc": "AUROC",
     "average_precision": "average precision",
     "partial_auroc": "AUROC above 80 % sensitivity (0–0.2)",
@@ -78,6 +79,32 @@ def _gaps(rows: Sequence[PriceRow]) -> list[str]:
     """Why a row of the menu has no figures."""
     missing = [row for row in rows if isinstance(row.threshold, NotApplicable)]
     return [f"{row.target_sensitivity:.2f}: {row.threshold}" for row in missing]
+
+
+def print_external(home: Evaluation, external: Evaluation, console: Console) -> None:
+    """Print what holds at home beside what holds on another collection, at the same frozen threshold."""
+    console.print(Text(external.headline(), style="bold"), highlight=False)
+    console.print()
+    table = _table(f"At home and elsewhere ({external.rule})")
+    table.add_column("figure")
+    for name, one in ((home.origin.source or "home", home), (external.origin.source or "external", external)):
+        sizes = f"{one.whole.n_images:,}/{one.whole.n_lesions:,}"
+        table.add_column(f"{name} ({one.split})\n{sizes}", justify="right")
+    for unit in ("image", "lesion"):
+        for name in ("sensitivity", "specificity", "ppv", "npv"):
+            figures = [one.whole.decision(one.at, unit).figures[name] for one in (home, external)]
+            table.add_row(f"{_LABELS.get(name, name)}, per {unit}", *map(_short, figures))
+    for name in home.whole.image.target:
+        table.add_row(_LABELS.get(name, name), *(_short(one.whole.image.target[name]) for one in (home, external)))
+    for name in home.whole.image.overall:
+        table.add_row(_LABELS.get(name, name), *(_short(one.whole.image.overall[name]) for one in (home, external)))
+    slopes = [one.calibration.figures["target_calibration_slope"] for one in (home, external)]
+    table.add_row(f"calibration slope of P({home.target_name})", *map(_short, slopes))
+    console.print(table)
+    console.print()
+    for caveat in external.caveats:
+        console.print(_bullet(caveat))
+    console.print(Text(RESEARCH_ONLY, style="italic"), highlight=False)
 
 
 def _decision_table(evaluation: Evaluation, *, wide: bool) -> Table:
