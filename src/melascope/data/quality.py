@@ -50,7 +50,7 @@ class QualityMeasure:
     name : field of `ImageQuality`
     worst_is : "low", "high", or "far" (from the median, either way)
     p1, median, p99 : percentiles
-    worst : (image_id, value), worst first; of equal ones the first in the table. Empty where no two images differ
+    worst : (image_id, value) of at most `WORST` images, worst first; none that is as good as the best
     """
 
     name: str
@@ -125,6 +125,6 @@ def _laplacian_variance(luma: np.ndarray) -> float:
 def _measure(name: str, image_id: Sequence[str], values: np.ndarray) -> QualityMeasure:
     p1, median, p99 = (float(value) for value in np.percentile(values, [1, 50, 99]))
     badness = {"low": -values, "high": values, "far": np.abs(values - median)}[WORST_IS[name]]
-    order = np.argsort(-badness, kind="stable")[:WORST] if values.min() < values.max() else []
-    worst = tuple((str(image_id[row]), float(values[row])) for row in order)
+    order = np.argsort(-badness, kind="stable")[:WORST]
+    worst = tuple((str(image_id[row]), float(values[row])) for row in order if badness[row] > badness.min())
     return QualityMeasure(name, WORST_IS[name], p1, median, p99, worst)
