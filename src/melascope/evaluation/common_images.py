@@ -43,13 +43,13 @@ class CommonImages:
     rows : entry's name -> its predictions of these images, by rising image id, the same lesions in each.
     left_out : entry's name -> images with known truth that it judged and not all others did.
     lesions_from_others : images whose lesion only some of the tables tell.
-    notes : what could not be checked about an entry's operating point.
+    unchecked : (entry's name, what could not be checked about its operating point).
     """
 
     rows: dict[str, Predictions]
     left_out: dict[str, int]
     lesions_from_others: int
-    notes: tuple[str, ...]
+    unchecked: tuple[tuple[str, str], ...]
 
     @property
     def first(self) -> Predictions:
@@ -66,12 +66,12 @@ def common_images(entries: Sequence[Entry], split: str) -> CommonImages:
         lesion two tables differ.
     DataError : no image is common to all.
     """
-    judged, notes, problems = {}, [], []
+    judged, unchecked, problems = {}, [], []
     for entry in entries:
         try:
             judged[entry.name] = evaluated_rows(entry.predictions, split)
-            unchecked = entry.operating_point.check_fits(entry.predictions) if entry.operating_point else ()
-            notes += [f"{entry.name}: {note}" for note in unchecked]
+            if entry.operating_point:
+                unchecked += [(entry.name, note) for note in entry.operating_point.check_fits(entry.predictions)]
         except (DataError, OperatingPointError) as error:
             problems.append(Problem(error.found, entry.name))
     if problems:
@@ -88,7 +88,7 @@ def common_images(entries: Sequence[Entry], split: str) -> CommonImages:
     places = {name: np.intersect1d(one, common, return_indices=True)[1] for name, one in ids.items()}
     rows, borrowed = _agreeing({name: judged[name].subset(place) for name, place in places.items()})
     left_out = {name: len(one) - len(common) for name, one in ids.items()}
-    return CommonImages(rows, left_out, borrowed, tuple(notes))
+    return CommonImages(rows, left_out, borrowed, tuple(unchecked))
 
 
 def _agreeing(rows: dict[str, Predictions]) -> tuple[dict[str, Predictions], int]:

@@ -26,8 +26,7 @@ def notes_of(
     notes = _about_images(entries, common, split)
     notes += _about_lesions(common, target)
     notes += _about_decisions(contenders)
-    notes += [f"{entry.name}: {note}" for entry in entries for note in entry.predictions.notes]
-    notes += common.notes
+    notes += _said_of(list(common.unchecked) + [(e.name, note) for e in entries for note in e.predictions.notes])
     notes += _about_seeds(entries, contenders)
     return (*notes, *_about_chance(contenders))
 
@@ -45,11 +44,19 @@ def _about_images(entries: Sequence[Entry], common: CommonImages, split: str) ->
             "or not, which would flatter it."
         )
     if any(common.left_out.values()):
-        more = "; ".join(f"{name} has {n:,} more" for name, n in common.left_out.items() if n)
-        notes.append(f"All are judged on the {len(common.first):,} images that all of them have: {more}, left out.")
+        more = _said_of([(name, f"{n:,} more") for name, n in common.left_out.items() if n])
+        notes.append(f"All are judged on the {len(common.first):,} images that all have; left out: {'; '.join(more)}.")
     for what, fact in (("data sets", "dataset_fingerprint"), ("splits", "split_sha256")):
         notes += _parted(entries, what, lambda entry, fact=fact: getattr(entry.predictions.origin, fact))
     return notes
+
+
+def _said_of(said: Sequence[tuple[str, str]]) -> list[str]:
+    """Name and sentence of each, those with the same sentence together."""
+    names: dict[str, list[str]] = {}
+    for name, sentence in said:
+        names.setdefault(sentence, []).append(name)
+    return [f"{', '.join(alike)}: {sentence}" for sentence, alike in names.items()]
 
 
 def _parted(entries: Sequence[Entry], what: str, fact_of: Callable[[Entry], str]) -> list[str]:
@@ -104,9 +111,14 @@ def _about_seeds(entries: Sequence[Entry], contenders: Sequence[Contender]) -> l
     pooled = [f"{one.letter} is the mean of {len(one.members)} seeds" for one in contenders if len(one.members) > 1]
     single = [one.letter for one in contenders if len(one.members) == 1]
     if pooled:
-        notes.append(f"{'; '.join(pooled)}: its intervals hold the choice of images, its seed spread stands apart.")
+        notes.append(
+            f"{'; '.join(pooled)}: intervals tell how far other images would move a figure, the seed spread how far "
+            "another seed would."
+        )
     if single:
-        notes.append(f"One seed of {', '.join(single)}: whether another seed would change the order is not known.")
+        notes.append(
+            f"{', '.join(single)}: one seed or table each; whether another seed would change the order is not known."
+        )
     seen: dict[str, str] = {}
     for entry in (entry for entry in entries if entry.recipe):
         recipe = entry.recipe.model_dump_json()

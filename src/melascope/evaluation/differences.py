@@ -8,17 +8,18 @@ the draws of the difference give its standard error. The interval is laid out fr
   pairs, is the design effect; Student's t lowers the number for few lesions, as in `intervals.share_interval`. It never
   degenerates: two models that agree on all of 72 melanomas differ by -0.05 to 0.05, not by exactly 0. Several seeds are
   averaged image by image first; an image then counts as lost or gained in part.
-- *Any other bounded figure* (AUROC, balanced accuracy …): the difference ± Student's t of the rarer side's lesions × the
-  draws' standard deviation, cut off at what is possible.
+- *Any other bounded figure* (AUROC, balanced accuracy …): the difference ± Student's t of the rarer side's lesions
+  times the draws' standard deviation, cut off at what is possible.
 - *A figure without bounds* (false alarms per melanoma found): the middle 95 % of the draws.
 
-Why not t × deviation for shares: few images tell two models apart, and draws cannot show a disagreement that the sample
-lacks. Simulated (800 collections a setting, lesions of one to three images; sensitivities 0.90 and 0.97): of 12, 40 and
-72 lesions it covers down to 67, 90 and 91 % where 95 % is claimed. The score interval covers at least 93.2 % in all 75
-settings of 40, 72 and 300 lesions with shares from 0.62 to 0.97; with 12 lesions, or fewer than about five that tell the
-models apart, it is too wide (97.5 % and more) rather than too narrow. Of the other figures, with 72 lesions of the target
-and 675 others: AUROC 94 to 96 %, average precision 93 to 96 %, the part above 80 % sensitivity 93 to 95 %, false alarms
-94 to 97 %; balanced accuracy 93 to 96 % with HAM10000's test classes, 91 to 94 % where a class has five lesions or fewer.
+Why not t × deviation for shares: few images tell two models apart, and draws cannot show a disagreement that the
+sample lacks. Simulated (800 collections a setting, lesions of one to three images; sensitivities 0.90 and 0.97): with
+12, 40 and 72 lesions it covers down to 67, 90 and 91 % where 95 % is claimed. The score interval covers at least 93.2 %
+in all 75 settings of 40, 72 and 300 lesions with shares from 0.62 to 0.97; with 12 lesions, or fewer than about five
+that tell the models apart, it is too wide (97.5 % and more) rather than too narrow. The others (300
+collections a setting; 72 lesions of the target, 675 others): AUROC 94 to 96 %, average precision 93 to 96 %, AUROC
+above 80 % sensitivity 93 to 95 %, false alarms 94 to 97 %; balanced accuracy 93 to 96 % with HAM10000's test classes,
+91 to 94 % where a class has five lesions.
 """
 
 from __future__ import annotations
