@@ -132,9 +132,12 @@ def _glint(draw: ImageDraw.ImageDraw, x: float, y: float, r: float) -> None:
 
 
 def _painted(rgb: np.ndarray, cover: Image.Image, colour: np.ndarray) -> np.ndarray:
-    """`rgb` with `colour` where `cover` (0 clear to 255 opaque; of this or twice this size) lies."""
+    """`rgb`, painted over with `colour` where `cover` (0 clear to 255 opaque; of this or twice this size) lies."""
     if cover.size != (rgb.shape[1], rgb.shape[0]):
         cover = cover.reduce(2)
-    picture = Image.fromarray(np.ascontiguousarray(rgb))
-    picture.paste(tuple(int(value) for value in np.clip(colour, 0, 255)), (0, 0, *picture.size), cover)
-    return np.asarray(picture)
+    opacity = np.asarray(cover).ravel()
+    there = np.flatnonzero(opacity)  # a few strands, mostly: the rest of the picture is not touched
+    over, pixels = opacity[there].astype(np.int32)[:, None], np.array(rgb).reshape(-1, 3)
+    paint = np.clip(colour, 0, 255).astype(np.int32)
+    pixels[there] = (over * paint + (255 - over) * pixels[there] + 127) // 255
+    return pixels.reshape(rgb.shape)

@@ -94,7 +94,7 @@ def cells() -> Cells:
 
 @cache
 def skin_grain(index: int) -> np.ndarray:
-    """Fine skin surface `index` (1024, 1024, 3) uint8 around 240, to be multiplied in at full size.
+    """Fine skin surface `index` (3, 1024, 1024) uint8 around 240, to be multiplied in at full size.
 
     Furrows criss-cross in two directions, pores and sensor grain lie over them; the colour channels differ a little.
     """
@@ -109,7 +109,8 @@ def skin_grain(index: int) -> np.ndarray:
     rng = np.random.default_rng([_TEXTURE_KEY, 504 + 10 * index])
     speckle = rng.standard_normal((side, side, 3), dtype=np.float32)
     colour = speckle + soft[..., None] * np.array([0.0, 0.6, 0.5], dtype=np.float32)
-    return np.clip(light[..., None] + colour, 0, 255).astype(np.uint8)
+    rgb = np.clip(light[..., None] + colour, 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(rgb.transpose(2, 0, 1))
 
 
 def look_up(tile: np.ndarray, index: np.ndarray) -> np.ndarray:

@@ -62,10 +62,18 @@ def _lens() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def surface(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Multiply fine furrows, pores and sensor grain into a full-size picture (450, 600, 3) uint8."""
+    """Multiply fine furrows, pores and sensor grain into a picture (3, 450, 600) uint16 of 256ths of a grey level.
+
+    Returns
+    -------
+    rgb : (450, 600, 3) uint8
+    """
     tile = skin_grain(int(rng.integers(3)))
-    top, left = int(rng.integers(tile.shape[0] - HEIGHT)), int(rng.integers(tile.shape[1] - WIDTH))
-    fine = picture.astype(np.uint16)
-    fine *= tile[top : top + HEIGHT, left : left + WIDTH][:: int(rng.choice([-1, 1]))]
+    top, left = int(rng.integers(tile.shape[1] - HEIGHT)), int(rng.integers(tile.shape[2] - WIDTH))
+    fine = picture >> 8
+    fine *= tile[:, top : top + HEIGHT, left : left + WIDTH][:, :: int(rng.choice([-1, 1]))]
     fine >>= 8
-    return fine.astype(np.uint8)
+    rgb = np.empty((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    for place, channel in enumerate(fine):
+        rgb[..., place] = channel
+    return rgb
