@@ -21,8 +21,8 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Get, make, check and split a data set.")
 app.add_typer(data_app, name="data")
 
-DATA_COMMANDS = (data.fetch, data.phantom, data.validate, data.split)
-COMMANDS = (runs.train, runs.predict, judging.evaluate, runs.explain, runs.gallery, runs.demo)
+DATA_COMMANDS = (data.fetch, data.phantom, data.validate, data.split, data.audit)
+COMMANDS = (runs.train, runs.predict, judging.evaluate, judging.compare, runs.explain, runs.gallery, runs.demo)
 
 for command in DATA_COMMANDS:
     data_app.command()(command)

@@ -84,10 +84,10 @@ def split(
     source: Source = None,
 ) -> None:
     """Split by lesion, each class in the same shares: 80 % train, 10 % val, 10 % test."""
-    from melascope.data.sources import read_dataset
     from melascope.data.split import make_split, read_lesion_ids, read_split
+    from melascope.stages.data import read_validated
 
-    table = read_dataset(data, source, labels_from(labels, map_columns, map_labels))
+    table = read_validated(data, source, labels_from(labels, map_columns, map_labels), Reporter())
     held_out = read_lesion_ids(hold_out_lesions) if hold_out_lesions else []
     result = read_split(given, table, held_out) if given else make_split(table, seed=seed, held_out_lesions=held_out)
     print(result.write(out))
@@ -95,3 +95,25 @@ def split(
         print(f"{name:>8}: {sum(counts.values()):6d} images  " + "  ".join(f"{dx} {n}" for dx, n in counts.items()))
     flags = data_flags(labels, map_columns, map_labels, source)
     next_command(f"melascope train recipes/demo.toml --data {data} --split {out}{flags}")
+
+
+def audit(
+    data: DataFolder,
+    split: Annotated[
+        Path | None, typer.Option(help="CSV with image_id,split: is a lesion or a copy on two sides?")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of AUDIT.md and audit.json.")] = None,
+    labels: LabelsFile = None,
+    map_columns: ColumnMap = None,
+    map_labels: WordMap = None,
+    source: Source = None,
+) -> None:
+    """Copies under other names, contradictions, balance, image quality, and what a random split would leak."""
+    from melascope.data.split import read_split
+    from melascope.stages.data import audit_data, read_validated
+
+    table = read_validated(data, source, labels_from(labels, map_columns, map_labels), Reporter())
+    sides = read_split(split, table) if split else None
+    text, path = audit_data(table, sides, out or Path(f"{data.resolve().name}-audit"), Reporter())
+    print(text)
+    print(f"audit: {path}")

@@ -1,4 +1,4 @@
-"""Commands that judge predictions, and need no torch: evaluate."""
+"""Commands that judge predictions, and need no torch: evaluate, compare."""
 
 from __future__ import annotations
 
@@ -62,6 +62,21 @@ def evaluate(
     print(f"figures and plots: {out}")
     if run:
         next_command(f"melascope gallery {run.root}")
+
+
+def compare(
+    tables: Annotated[
+        list[Path], typer.Argument(help="Run directories or predictions tables; each against the first.")
+    ],
+    split: Annotated[str, typer.Option(help="Which rows to judge.")] = "test",
+    out: Annotated[Path, typer.Option(help="Folder for figures and plots.")] = Path("comparison"),
+) -> None:
+    """Paired differences on the same images with intervals by lesion; seeds of one recipe are pooled."""
+    from melascope.report.comparison_text import print_comparison
+    from melascope.stages.comparing import compare_paths
+
+    print_comparison(compare_paths(tables, out, Reporter(), split=split), Console())
+    print(f"figures and plots: {out}")
 
 
 def _frozen(path: Path | None):

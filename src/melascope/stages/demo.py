@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from melascope.config import read_recipe
-from melascope.data.sources import read_dataset
 from melascope.data.sources.ham10000 import find_metadata
 from melascope.data.sources.phantom import write_phantom
 from melascope.data.split import make_split
 from melascope.files import make_folder
 from melascope.stages.auditing import audit_run
+from melascope.stages.data import read_validated
 from melascope.stages.reporting import Reporter
 from melascope.stages.training import start_run, train_run
 from melascope.tables.runs import RunDirectory
@@ -41,7 +41,7 @@ def run_demo(out: Path, *, data: Path, recipe: Path, reporter: Reporter, images:
         with reporter.bar("drawing phantom images") as advance:
             write_phantom(place, n_images=images, seed=1, progress=advance)
     _next(reporter, f"melascope data split {place} --out {out / 'split.csv'}")
-    split = make_split(read_dataset(place), seed=1).write(out / "split.csv")
+    split = make_split(read_validated(place, None, None, reporter), seed=1).write(out / "split.csv")
     _next(reporter, f"melascope train {recipe} --data {place} --split {split} --runs {out / 'runs'}")
     run: RunDirectory = start_run(read_recipe(recipe), data=place, split=split, runs=out / "runs")
     train_run(run, reporter)
