@@ -29,7 +29,7 @@ lint: setup  ## style and floors
 check: lint test  ## what CI runs
 
 golden: setup  ## regenerate tests/golden; review the diff
-	MELASCOPE_GOLDEN=write $(BIN)/python -m pytest tests/test_golden.py
+	MELASCOPE_GOLDEN=write $(BIN)/python -m pytest tests/test_golden.py tests/test_readme.py
 
 clean:  ## remove what the demo made
 	rm -rf demo
