@@ -15,7 +15,8 @@ from melascope.errors import ExplainError
 from melascope.explain.overlay import COLORMAP, OPACITY, draw_outline, render_overlay, shared_scale
 
 _INK, _QUIET, _PAPER = (24, 24, 24), (96, 96, 96), (255, 255, 255)
-_BAR_SKIN = (226, 192, 172)  # a light skin under the colour bar, since the palette is laid over skin
+LIGHT_SKIN = (226, 192, 172)
+"""Under a colour bar, since the palette is laid over skin."""
 
 
 def colour_bar(
@@ -32,7 +33,7 @@ def colour_bar(
     -------
     bar : (height, width, 3) uint8
     """
-    skin = np.full((height // 2, width, 3), _BAR_SKIN, dtype=np.uint8)
+    skin = np.full((height // 2, width, 3), LIGHT_SKIN, dtype=np.uint8)
     ramp = np.linspace(0, scale, 256)[None]
     bar = Image.new("RGB", (width, height), _PAPER)
     bar.paste(Image.fromarray(render_overlay(skin, ramp, scale=scale, colormap=colormap, opacity=opacity)))

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from melascope.explain.overlay import draw_outline, render_overlay, save_image
+from melascope.explain.panel import LIGHT_SKIN
 from melascope.files import sha256_bytes
 from melascope.gallery.case import Case
 
@@ -19,7 +20,6 @@ LONG_SIDE = 600
 """Pixels of a picture's longer side: the release's own size; other images are enlarged or reduced to it."""
 
 RAMP_STOPS = 17
-_RAMP_SKIN = (226, 192, 172)  # a light skin under the ramp, since overlays lie on skin
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 
@@ -102,7 +102,7 @@ def _sized(image: np.ndarray) -> np.ndarray:
 
 def ramp() -> tuple[tuple[str, str], ...]:
     """The palette as overlays show it on light skin: (offset, colour) stops from 0 to the top of the scale."""
-    skin = np.full((1, RAMP_STOPS, 3), _RAMP_SKIN, dtype=np.uint8)
+    skin = np.full((1, RAMP_STOPS, 3), LIGHT_SKIN, dtype=np.uint8)
     level = np.linspace(0, 1, RAMP_STOPS, dtype=np.float32)[None]
     colours = render_overlay(skin, level, scale=1.0)[0]
     return tuple(
