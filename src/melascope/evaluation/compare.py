@@ -34,7 +34,8 @@ from melascope.tables.results import Estimate, Figure, NotApplicable
 
 __all__ = ["Comparison", "Entry", "compare"]
 
-_OF_ALL_CLASSES = tuple(one.key for one in COMPARED.values() if one.key[-1] in METRICS and len(one.key) == 2)
+_OF_ALL_CLASSES = tuple(one.key for one in COMPARED.values() if len(one.key) == 2)
+"""Keys (unit, row of `METRICS`) of the figures that judge all seven classes at once."""
 
 
 def compare(entries: Sequence[Entry], *, split: str = "test", draws: int = 2000, seed: int = 0) -> Comparison:
@@ -57,27 +58,16 @@ def compare(entries: Sequence[Entry], *, split: str = "test", draws: int = 2000,
     """
     target = _target_of(entries)
     common = common_images(entries, split)
-    lesion = lesion_numbers(common.first.lesion_key)
-    n_lesions = int(lesion.max()) + 1
-    judged = {
-        entry.name: Judged.of(entry, Sample(rows.labels, rows.probabilities, lesion, n_lesions), target)
-        for entry, rows in zip(entries, common.rows.values(), strict=True)
-    }
-    for_draws = {name: one.for_draws() for name, one in judged.items()}
-    spread = spread_of(for_draws, n_lesions, draws, seed)
-    pools = [
-        Pool(tuple(same), tuple(judged[entry.name] for entry in same), tuple(spread[entry.name] for entry in same))
-        for same in by_recipe(entries)
-    ]
+    pools = _pools(entries, common, target, draws, seed)
     contenders = _contenders(pools)
-    subject = judged[entries[0].name].subject
+    subject = pools[0].judged[0].subject
     return Comparison(
-        split=split if (entries[0].predictions.split != "").any() else "all rows",
+        split=split if any((entry.predictions.split != "").any() for entry in entries) else "all rows",
         target=target,
         draws=draws,
         seed=seed,
         n_images=len(common.first),
-        n_lesions=n_lesions,
+        n_lesions=subject.images.n_lesions,
         n_target_images=int(subject.truths["image"].sum()),
         n_target_lesions=int(subject.truths["lesion"].sum()),
         left_out=common.left_out,
@@ -88,6 +78,24 @@ def compare(entries: Sequence[Entry], *, split: str = "test", draws: int = 2000,
         ),
         notes=notes_of(entries, contenders, common, target, split),
     )
+
+
+def _pools(
+    entries: Sequence[Entry], common: CommonImages, target: tuple[str, ...], draws: int, seed: int
+) -> list[Pool]:
+    """Judge every entry under the same draws, and put the seeds of one recipe together."""
+    lesion = lesion_numbers(common.first.lesion_key)
+    n_lesions = int(lesion.max()) + 1
+    judged = {
+        entry.name: Judged.of(entry, Sample(rows.labels, rows.probabilities, lesion, n_lesions), target)
+        for entry, rows in zip(entries, common.rows.values(), strict=True)
+    }
+    for_draws = {name: one.for_draws() for name, one in judged.items()}
+    spread = spread_of(for_draws, n_lesions, draws, seed)
+    return [
+        Pool(tuple(same), tuple(judged[entry.name] for entry in same), tuple(spread[entry.name] for entry in same))
+        for same in by_recipe(entries)
+    ]
 
 
 def _target_of(entries: Sequence[Entry]) -> tuple[str, ...]:
