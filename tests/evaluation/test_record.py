@@ -64,11 +64,16 @@ def test_confusion_csv_is_the_matrix(evaluation, tmp_path):
     assert [[int(cell) for cell in row[1:]] for row in rows[1:]] == [list(r) for r in evaluation.whole.image.confusion]
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n\t =1"])
+@pytest.mark.parametrize("cell", ["=1+1", "+1+1", "-1-A1", "@SUM(A1)", "\t=1", "\r=1", "\n\t =1"])
 def test_no_cell_starts_a_formula(cell):
     ((written, beside),) = csv.reader(io.StringIO(csv_text([[cell, f"a\r{cell}"]]), newline=""))
     assert written == "'" + cell.strip()
     assert beside == f"a {cell.strip()}"  # no line break that a spreadsheet might take for a new row
+
+
+@pytest.mark.parametrize("number", ["-0.25", "-1e-05", "3"])
+def test_a_number_stays_a_number(number):
+    assert csv_text([[number]]) == f"{number}\n"
 
 
 def test_another_json_is_refused(tmp_path):

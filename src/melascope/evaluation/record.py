@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -306,7 +307,14 @@ def csv_text(rows: list[list[str]]) -> str:
 
 def _harmless(cell: str) -> str:
     line = " ".join(cell.split())
-    return "'" + line if line.startswith(("=", "+", "-", "@")) else line
+    return "'" + line if line.startswith(("=", "+", "-", "@")) and not _is_number(line) else line
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
 
 
 def plural(count: int, word: str) -> str:
