@@ -28,13 +28,13 @@ from melascope.data.signatures import (
 )
 from melascope.files import sha256_bytes
 
-NEIGHBOURS = 4
+NEIGHBOURS = 6
 """Candidates an image has by disc signature."""
 HASH_NEIGHBOURS, HASH_BITS = 2, 8
 """Candidates an image has by perceptual hash, and how many of its 63 bits may differ."""
 WHITEN_FROM = 1000
 """Images whose spread whitens the signatures: the first that come, so let them come in random order."""
-START_AGREEMENT, ROUGH_AGREEMENT = 0.7, 0.65
+START_AGREEMENT, ROUGH_AGREEMENT = 0.45, 0.65
 """Candidates below the first along their rings, or below the second at half size, are not judged further."""
 SAME_SKIN = 0.6
 """Agreement of local detail from which two pictures are called near-duplicates; measured in docs/results.md."""

@@ -195,7 +195,7 @@ def agreement(one: Layers, other: Layers, pose: Pose) -> float:
     x, y, inside = _placed(one.points, pose.in_pixels_of(one.size), other.detail.shape)
     a, b = one.values, read_at(other.detail, x, y)
     both = inside & (a != 0) & (b != 0)
-    if both.mean() < MIN_OVERLAP:
+    if _too_few(both):
         return 0.0
     a, b = a[both].astype(np.float64), b[both].astype(np.float64)
     a, b = a - a.mean(), b - b.mean()
@@ -231,6 +231,11 @@ def _placed(points: np.ndarray, pose: Pose, shape: tuple[int, int]) -> tuple[np.
     return x, y, (x >= 0) & (x <= shape[1] - 1) & (y >= 0) & (y <= shape[0] - 1)
 
 
+def _too_few(seen: np.ndarray) -> bool:
+    """Whether the points that are seen, (n,) bool, are less than `MIN_OVERLAP`, or too few for six numbers."""
+    return bool(seen.sum() < max(6, MIN_OVERLAP * len(seen)))
+
+
 def _gauss_newton(mine: Step, image: np.ndarray, pose: Pose) -> tuple[Pose, float] | None:
     """One inverse compositional step (Baker & Matthews 2004, IJCV 56, 221), and how far it moves the rim, in pixels.
 
@@ -238,12 +243,14 @@ def _gauss_newton(mine: Step, image: np.ndarray, pose: Pose) -> tuple[Pose, floa
     squares for six numbers. None where the pictures slide apart or nothing of the one is seen in the other.
     """
     x, y, inside = _placed(mine.points, pose, image.shape)
-    if inside.mean() < MIN_OVERLAP or not SCALES[0] < pose.scale < SCALES[1]:
+    if _too_few(inside) or not SCALES[0] < pose.scale < SCALES[1]:
         return None
-    design = mine.design[:, inside].astype(np.float64)
+    theirs = read_at(image, x, y)
+    seen = inside & (theirs > BLACK) & (mine.design[4] > BLACK)  # the edge of a black frame is no feature of the skin
+    design = mine.design[:, seen].astype(np.float64)
     square = design @ design.T
     square[np.diag_indices(6)] = square.diagonal() * (1 + 1e-6) + 1e-6  # a flat picture has no slope to solve with
-    *change, gain, _ = np.linalg.solve(square, design @ read_at(image, x[inside], y[inside]))
+    *change, gain, _ = np.linalg.solve(square, design @ theirs[seen])
     if gain < MIN_GAIN:
         return None
     grow, turn, dx, dy = np.array(change) / gain
