@@ -1,7 +1,8 @@
 """Which endless textures is the phantom painted from, and how are they looked up quickly?
 
 Each texture is a periodic tile, computed once a process from a fixed key (the generator's version, not the
-user's seed) and read by index: an image then costs look-ups instead of filters.
+user's seed) and read by index: an image then costs look-ups instead of filters. A tile is stored twice as wide and
+high as its period, so that one index serves every offset: the offset only moves where the tile begins.
 """
 
 from __future__ import annotations
@@ -14,18 +15,25 @@ from scipy import fft
 from scipy.spatial import cKDTree
 
 TILE = 512
-"""Side and period of a tile in tile pixels; a power of two, so that wrapping is a bit mask."""
+"""Period of a tile in tile pixels; a power of two, so that wrapping is a bit mask."""
 
+FINE_BITS = 16
+"""`tile_index` reads whole numbers of 2**-FINE_BITS tile pixels."""
+
+_STORED_BITS = 10
+_STORED = 1 << _STORED_BITS  # two periods
 _SKIN_TILE = 1024
-_PERIODS = 16 * TILE
 _CELL_COUNT = 24
 
 CELL = TILE / _CELL_COUNT
 """Width of a honeycomb cell in tile pixels."""
 
+Offset = tuple[int, int]
+"""Column and row of a tile, each in [0, TILE)."""
+
 
 class Cells(NamedTuple):
-    """A honeycomb's tiles, each (TILE, TILE).
+    """A honeycomb's tiles, each of period TILE.
 
     Parameters
     ----------
@@ -55,22 +63,27 @@ def _band_noise(side: int, low: float, high: float, slope: float, key: int, stre
     return ((field - field.mean()) / field.std()).astype(np.float32)
 
 
+def _endless(tile: np.ndarray) -> np.ndarray:
+    """A tile (TILE, TILE) as it is stored: two periods wide and high, float32."""
+    return np.tile(tile.astype(np.float32), (2, 2))
+
+
 @cache
 def cloud(index: int) -> np.ndarray:
-    """Soft cloud `index` (TILE, TILE), unit variance: shapes, blotches, uneven pigment."""
-    return _band_noise(TILE, 7.0, 190.0, 1.7, key=100 + index)
+    """Soft cloud `index`, unit variance: shapes, blotches, uneven pigment."""
+    return _endless(_band_noise(TILE, 7.0, 190.0, 1.7, key=100 + index))
 
 
 @cache
 def rough(index: int) -> np.ndarray:
-    """Rough cloud `index` (TILE, TILE), unit variance, down to 3 pixels: crust, scale, granular peppering."""
-    return _band_noise(TILE, 2.0, 40.0, 0.8, key=200 + index)
+    """Rough cloud `index`, unit variance, down to 3 pixels: crust, scale, granular peppering."""
+    return _endless(_band_noise(TILE, 2.0, 40.0, 0.8, key=200 + index))
 
 
 @cache
 def ridges() -> np.ndarray:
-    """Winding bands (TILE, TILE), unit variance, wavelength about 22 pixels: gyri and sulci, fingerprint lines."""
-    return _band_noise(TILE, 27.0, 30.0, -3.0, key=300)
+    """Winding bands, unit variance, wavelength about 22 pixels: gyri and sulci, fingerprint lines."""
+    return _endless(_band_noise(TILE, 27.0, 30.0, -3.0, key=300))
 
 
 @cache
@@ -84,17 +97,12 @@ def cells() -> Cells:
     distance, nearest = cKDTree(centres, boxsize=TILE).query(pixels, k=2)
     wall = (distance[:, 1] - distance[:, 0]) / (2 * CELL)
     chance = rng.permutation(len(centres))[nearest[:, 0]] / len(centres)
-    shape = (TILE, TILE)
-    return Cells(
-        wall=wall.reshape(shape).astype(np.float32),
-        core=(distance[:, 0] / CELL).reshape(shape).astype(np.float32),
-        chance=chance.reshape(shape).astype(np.float32),
-    )
+    return Cells(*(_endless(field.reshape(TILE, TILE)) for field in (wall, distance[:, 0] / CELL, chance)))
 
 
 @cache
 def skin_grain(index: int) -> np.ndarray:
-    """Fine skin surface `index` (3, 1024, 1024) uint8 around 240, to be multiplied in at full size.
+    """Fine skin surface `index` (1024, 1024, 3) uint8 around 240, to be multiplied in at full size.
 
     Furrows criss-cross in two directions, pores and sensor grain lie over them; the colour channels differ a little.
     """
@@ -109,24 +117,40 @@ def skin_grain(index: int) -> np.ndarray:
     rng = np.random.default_rng([_TEXTURE_KEY, 504 + 10 * index])
     speckle = rng.standard_normal((side, side, 3), dtype=np.float32)
     colour = speckle + soft[..., None] * np.array([0.0, 0.6, 0.5], dtype=np.float32)
-    rgb = np.clip(light[..., None] + colour, 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(rgb.transpose(2, 0, 1))
+    return np.clip(light[..., None] + colour, 0, 255).astype(np.uint8)
 
 
-def look_up(tile: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """`tile` at a flat index made by `tile_index`; same shape as the index."""
-    return tile.ravel().take(index, mode="wrap")  # "wrap" only because it is twice as fast as "raise"
+def look_up(tile: np.ndarray, index: np.ndarray, offset: Offset = (0, 0)) -> np.ndarray:
+    """`tile`, moved by `offset`, at a flat index made by `tile_index`; same shape as the index."""
+    start = (offset[1] << _STORED_BITS) + offset[0]
+    return tile.ravel()[start:].take(index, mode="wrap")  # "wrap" only because it is faster than "raise"
 
 
-def tile_index(x: np.ndarray, y: np.ndarray, offset: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
-    """Flat index into a (TILE, TILE) tile of points (x, y) in tile pixels, wrapped at the period."""
-    # Shifted by whole periods, so that no coordinate is negative and truncation is the floor.
-    column = (x + np.float32(offset[0] + _PERIODS)).astype(np.int32) & (TILE - 1)
-    row = (y + np.float32(offset[1] + _PERIODS)).astype(np.int32) & (TILE - 1)
-    return (row * TILE + column).astype(np.intp)
+def tile_index(column: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Flat index into a tile of points given in 2**-FINE_BITS tile pixels (int32), wrapped at the period.
+
+    Whole numbers, because they wrap by a bit mask and are floored by a shift. Both arrays are used up.
+    """
+    column >>= FINE_BITS
+    column &= TILE - 1
+    row >>= FINE_BITS - _STORED_BITS
+    row &= (TILE - 1) << _STORED_BITS
+    row |= column
+    return row.astype(np.intp)
+
+
+def random_offset(rng: np.random.Generator) -> Offset:
+    """A place in a tile at which to begin: column and row, whole tile pixels."""
+    return int(rng.uniform(0, TILE)), int(rng.uniform(0, TILE))
 
 
 def smooth_step(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """0 below `low`, 1 above `high`, a cubic between (Perlin 1985)."""
-    t = np.clip((values - np.float32(low)) * np.float32(1.0 / (high - low)), 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
+    t = values * np.float32(1.0 / (high - low))
+    t -= np.float32(low / (high - low))
+    np.minimum(np.maximum(t, 0.0, out=t), 1.0, out=t)
+    share = np.float32(-2.0) * t
+    share += np.float32(3.0)
+    share *= t
+    share *= t
+    return share

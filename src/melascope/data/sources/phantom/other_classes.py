@@ -11,7 +11,7 @@ import numpy as np
 
 from melascope.data.sources.phantom import structures as paint
 from melascope.data.sources.phantom.canvas import BLOOD, KERATIN, LACUNA, MELANIN, SLATE, Canvas
-from melascope.data.sources.phantom.noise import cells, look_up, smooth_step
+from melascope.data.sources.phantom.noise import cells, look_up, random_offset, smooth_step
 
 
 def benign_keratosis(canvas: Canvas, rng: np.random.Generator, radius: float, plain: float) -> np.ndarray:
@@ -140,7 +140,7 @@ def vascular(canvas: Canvas, rng: np.random.Generator, radius: float, plain: flo
             (0.8, 1.2, 1.0), np.float32(rng.uniform(0.7, 1.5)) * smooth_step(s + 4 * canvas.clouds(rng, 0.4), 2, 8)
         )
         return canvas.on_sheet(s, outside=-1e3)
-    offset = (float(rng.uniform(0, 512)), float(rng.uniform(0, 512)))
+    offset = random_offset(rng)
     index = canvas.honeycomb(rng.uniform(8, 15), offset, bend=7.0)
     wall, core, chance = (look_up(tile, index) for tile in cells())
     # Round lacunae on a paler ground: some deep and purple, some hardly there.

@@ -25,7 +25,7 @@ from melascope.data.sources.phantom.render import encode, render
 from melascope.errors import DataError, OutputError
 from melascope.files import atomic_path, make_folder, read_json, write_json, write_text
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Raised whenever the same seed gives another picture."""
 
 MARKER = "PHANTOM.json"

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from melascope.data.sources.phantom import other_classes, structures
 from melascope.data.sources.phantom.artefacts import ARTEFACTS
-from melascope.data.sources.phantom.canvas import HEIGHT, WIDTH, Canvas, View
+from melascope.data.sources.phantom.canvas import HEIGHT, WIDTH, Canvas, View, enlarged
 from melascope.data.sources.phantom.lesions import PAINT, VIEW, Lesion, keyed
 from melascope.data.sources.phantom.melanocytic import melanocytic
 from melascope.data.sources.phantom.skin import lay_skin, light, surface
@@ -74,9 +74,8 @@ def lesion_mask(border: np.ndarray) -> np.ndarray:
     top, bottom = _extent((border > 0).any(axis=1))
     left, right = _extent((border > 0).any(axis=0))
     # Grey levels, so that the mask's edge runs between sheet pixels, too; and only the lesion's box is enlarged.
-    level = np.clip(128 + 24 * border[top:bottom, left:right], 0, 255).astype(np.uint8)
-    size = (2 * (right - left), 2 * (bottom - top))
-    full = np.asarray(Image.fromarray(level).resize(size, Image.Resampling.BILINEAR)) > 128
+    level = np.clip(128 + 24 * border[top:bottom, left:right], 0, 255).astype(np.uint16)
+    full = enlarged(level[None])[..., 0] > 16 * 128
     parts, _ = ndimage.label(np.pad(full, 1))
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0

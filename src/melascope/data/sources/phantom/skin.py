@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from melascope.data.sources.phantom.canvas import BLOOD, HEIGHT, MELANIN, SHEET, WIDTH, Canvas
-from melascope.data.sources.phantom.noise import cells, look_up, skin_grain, smooth_step
+from melascope.data.sources.phantom.noise import cells, look_up, random_offset, skin_grain, smooth_step
 
 TONES: tuple[tuple[tuple[int, int, int], float], ...] = (
     ((232, 152, 156), 0.22),  # pink
@@ -35,7 +35,7 @@ def lay_skin(canvas: Canvas, rng: np.random.Generator, age: int, sun_exposed: bo
         freckles = smooth_step(canvas.clouds(rng, 0.7), 0.5, 2.2)
         canvas.add(MELANIN, np.float32(0.5 * damage) * freckles)
     if damage > 0.4 and rng.random() < 0.3:
-        offset = (float(rng.uniform(0, 512)), float(rng.uniform(0, 512)))
+        offset = random_offset(rng)
         wall = look_up(cells().wall, canvas.honeycomb(rng.uniform(16, 26), offset, bend=12.0))
         mesh = np.exp(-((wall / 0.09) ** 2)) * np.clip(0.5 + 0.7 * canvas.clouds(rng, 1.0), 0, 1.5)
         canvas.add(BLOOD, np.float32(0.25 * damage) * mesh)
@@ -62,18 +62,9 @@ def _lens() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def surface(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Multiply fine furrows, pores and sensor grain into a picture (3, 450, 600) uint16 of 256ths of a grey level.
-
-    Returns
-    -------
-    rgb : (450, 600, 3) uint8
-    """
+    """A full-size picture (450, 600, 3), 0–255 in uint16, with fine furrows, pores and sensor grain, as uint8."""
     tile = skin_grain(int(rng.integers(3)))
-    top, left = int(rng.integers(tile.shape[1] - HEIGHT)), int(rng.integers(tile.shape[2] - WIDTH))
-    fine = picture >> 8
-    fine *= tile[:, top : top + HEIGHT, left : left + WIDTH][:, :: int(rng.choice([-1, 1]))]
+    top, left = int(rng.integers(tile.shape[0] - HEIGHT)), int(rng.integers(tile.shape[1] - WIDTH))
+    fine = picture * tile[top : top + HEIGHT, left : left + WIDTH][:: int(rng.choice([-1, 1]))]
     fine >>= 8
-    rgb = np.empty((HEIGHT, WIDTH, 3), dtype=np.uint8)
-    for place, channel in enumerate(fine):
-        rgb[..., place] = channel
-    return rgb
+    return fine.astype(np.uint8)

@@ -10,14 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from melascope.data.sources.phantom.canvas import BLOOD, KERATIN, MELANIN, RED_BROWN, SLATE, Canvas, Pigment
-from melascope.data.sources.phantom.noise import cells, look_up, ridges, rough, smooth_step
+from melascope.data.sources.phantom.noise import cells, look_up, random_offset, ridges, rough, smooth_step
 
 TAU = 2 * np.pi
 _PEPPER = (0.62, 0.66, 0.56)  # greyer than slate
-
-
-def _offset(rng: np.random.Generator) -> tuple[float, float]:
-    return float(rng.uniform(0, 512)), float(rng.uniform(0, 512))
 
 
 def scatter(
@@ -48,7 +44,7 @@ def outline(
     window : the part of the canvas that holds the lesion and its surroundings.
     s : (rows, columns) of that window, in sheet pixels, positive inside.
     """
-    offset = _offset(rng)
+    offset = random_offset(rng)
     bend = warp * radius
     x = canvas.x + np.float32(bend) * canvas.clouds(rng, 0.5 + radius / 60)
     y = canvas.y + np.float32(bend) * canvas.clouds(rng, 0.5 + radius / 60)
@@ -78,7 +74,7 @@ def network(
     uneven: float,
 ) -> None:
     """Pigment network: brown lines round paler holes; `uneven` 0–1 makes them vary in width, strength and mesh."""
-    index = canvas.honeycomb(cell, _offset(rng), bend=4.0 + 7.0 * uneven)
+    index = canvas.honeycomb(cell, random_offset(rng), bend=4.0 + 7.0 * uneven)
     width = np.float32(rng.uniform(0.14, 0.20)) * (1 + np.float32(0.25 + 0.6 * uneven) * canvas.clouds(rng, 0.4))
     width = np.clip(width, 0.05, 0.40)
     line = np.exp(-((look_up(cells().wall, index) / width) ** 2))
@@ -89,7 +85,7 @@ def network(
 
 def negative_network(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount: float, cell: float) -> None:
     """Inverse network: pale lines round brown, elongated globules."""
-    wall = look_up(cells().wall, canvas.honeycomb(cell, _offset(rng), bend=10.0))
+    wall = look_up(cells().wall, canvas.honeycomb(cell, random_offset(rng), bend=10.0))
     canvas.add(MELANIN, -np.float32(amount) * region * np.exp(-((wall / 0.11) ** 2)))
 
 
@@ -103,7 +99,7 @@ def globules(
     share: float,
 ) -> None:
     """Dots and globules: round clumps in a `share` of the honeycomb's cells; `uneven` varies their size and tone."""
-    index = canvas.honeycomb(cell, _offset(rng), bend=4.0 + 5.0 * uneven)
+    index = canvas.honeycomb(cell, random_offset(rng), bend=4.0 + 5.0 * uneven)
     core, chance = look_up(cells().core, index), look_up(cells().chance, index)
     size = np.float32(0.36) * (1 + np.float32(uneven) * (chance / np.float32(share) - np.float32(0.6)))
     present = (chance < share).astype(np.float32)
@@ -171,13 +167,13 @@ def regression(canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: 
 
 def pepper(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount: float) -> None:
     """Grey granules: fine blue-grey dots."""
-    grains = smooth_step(canvas.texture(rough(1), 0.7, _offset(rng)), 0.4, 1.6)
+    grains = smooth_step(canvas.texture(rough(1), 0.7, random_offset(rng)), 0.4, 1.6)
     canvas.add(_PEPPER, np.float32(amount) * region * grains)
 
 
 def cerebriform(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount: float, size: float) -> None:
     """Gyri and sulci: broad winding ridges between darker fissures (small `size`: fingerprint lines)."""
-    band = canvas.texture(ridges(), size, _offset(rng), bend=6.0)
+    band = canvas.texture(ridges(), size, random_offset(rng), bend=6.0)
     fissure = np.exp(-((band / 0.42) ** 2))
     canvas.add(MELANIN, np.float32(amount) * region * (fissure - np.float32(0.25)))
 
@@ -262,7 +258,8 @@ def ovoid_nests(
 ) -> None:
     """Blue-grey ovoid nests, globules and dots: confluent, darker than the skin, deep (hence blue and soft-edged)."""
     centres, luck = scatter(canvas, rng, s, count, radius, 2.0)
-    grain, mottled = canvas.texture(rough(2), 1.5, _offset(rng)), np.clip(1 + 0.35 * canvas.clouds(rng, 0.4), 0.3, 1.7)
+    grain = canvas.texture(rough(2), 1.5, random_offset(rng))
+    mottled = np.clip(1 + 0.35 * canvas.clouds(rng, 0.4), 0.3, 1.7)
     if len(centres) == 0:
         return
     sizes = radius * np.array([0.03, 0.08, 0.15])[np.digitize(luck[:, 0], [0.40, 0.78])] + 1.0
@@ -286,27 +283,27 @@ def ulcer(canvas: Canvas, rng: np.random.Generator, s: np.ndarray, radius: float
 
 def scale(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, share: float) -> None:
     """Surface scale: angular white-yellow flakes."""
-    index = canvas.honeycomb(rng.uniform(9, 14), _offset(rng), bend=9.0)
+    index = canvas.honeycomb(rng.uniform(9, 14), random_offset(rng), bend=9.0)
     wall, chance = look_up(cells().wall, index), look_up(cells().chance, index)
     patchy = smooth_step(canvas.clouds(rng, 0.5) + 1.2 * (np.mod(chance * 13, 1) - 0.5), 0.1, 0.9)
     flake = (
         patchy
         * smooth_step(wall, 0.02, 0.16)
-        * (0.7 + 0.3 * np.clip(canvas.texture(rough(0), 0.8, _offset(rng)), -1, 1))
+        * (0.7 + 0.3 * np.clip(canvas.texture(rough(0), 0.8, random_offset(rng)), -1, 1))
     )
     canvas.cover((246, 236, 214), np.clip(np.float32(share) * region * flake, 0, 0.9))
 
 
 def crust(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount: float) -> None:
     """Yellow-brown crust: dried serum and keratin in rough clods."""
-    clods = smooth_step(canvas.clouds(rng, 0.35) + 0.35 * canvas.texture(rough(1), 1.2, _offset(rng)), 0.5, 1.0)
+    clods = smooth_step(canvas.clouds(rng, 0.35) + 0.35 * canvas.texture(rough(1), 1.2, random_offset(rng)), 0.5, 1.0)
     canvas.add(KERATIN, np.float32(1.1 * amount) * region * clods)
     canvas.add(MELANIN, np.float32(0.4 * amount) * region * clods)
 
 
 def strawberry(canvas: Canvas, rng: np.random.Generator, region: np.ndarray, amount: float) -> None:
     """Strawberry pattern: a red pseudonetwork round pale, keratin-filled follicles with a white rim."""
-    index = canvas.honeycomb(rng.uniform(9, 13), _offset(rng), bend=5.0)
+    index = canvas.honeycomb(rng.uniform(9, 13), random_offset(rng), bend=5.0)
     core, chance = look_up(cells().core, index), look_up(cells().chance, index)
     follicle = smooth_step(np.float32(0.20) + np.float32(0.16) * chance - core, -0.06, 0.16)
     canvas.add(BLOOD, np.float32(amount) * region * (1 - follicle))
