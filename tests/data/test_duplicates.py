@@ -15,7 +15,7 @@ from small_release import picture
 
 from melascope.data import duplicates
 from melascope.data.duplicates import NEAR, SAME_FILE, SAME_PIXELS, SAME_SKIN, DuplicateFinder
-from melascope.data.registration import Layers, Pose, agreement, read_at, refine, ring_readings, start_pose
+from melascope.data.registration import Layers, Pose, agreement, read_at, refine, ring_readings, start_poses
 from melascope.data.signatures import (
     THUMBNAIL_SIDE,
     Whitening,
@@ -212,13 +212,24 @@ def test_a_known_pose_is_recovered(seed, degrees, scale, shift, mirrored):
     part = warped(whole, truth)
     middle = discs(*whole.shape)[0]
     disc = middle * [1, 1, scale]
-    _, start = start_pose(ring_readings(part, middle), middle, ring_readings(whole, disc), disc, middle[:2])
-    assert start.mirrored == mirrored
-    pose = refine(Layers.rough(part), Layers.rough(whole), start)
+    starts = start_poses(ring_readings(part, middle), middle, ring_readings(whole, disc), disc, middle[:2])
+    assert [along for along, _ in starts] == sorted((along for along, _ in starts), reverse=True)
+    assert starts[0][1].mirrored == mirrored
+    pose = refine(Layers.rough(part), Layers.rough(whole), starts[0][1])
     pose = refine(Layers.fine(part), Layers.fine(whole), pose)
     assert np.abs(pose.matrix - truth.matrix).max() < 0.02 and np.abs(pose.shift - truth.shift).max() < 0.5
     assert pose.mirrored == mirrored and pose.scale == pytest.approx(scale, abs=0.02)
     assert agreement(Layers.fine(part), Layers.fine(whole), pose) > 0.8
+
+
+def test_equal_black_frames_are_no_equal_skin():
+    y, x = np.mgrid[0:96, 0:128]
+    frame = np.hypot(x - 63.5, y - 47.5) > 40
+    pictures = [np.round(luma(np.where(frame[..., None], 0, texture(seed)))).astype(np.uint8) for seed in (1, 2)]
+    one, other = (Layers.fine(picture) for picture in pictures)
+    assert (one.detail[frame] == 0).all() and not np.isnan(one.steps[0].design).any()
+    assert abs(agreement(one, other, Pose(np.eye(2), np.zeros(2)))) < 0.2
+    assert agreement(one, one, Pose(np.eye(2), np.zeros(2))) == pytest.approx(1)
 
 
 def test_other_skin_does_not_agree_and_no_overlap_is_no_agreement():

@@ -12,10 +12,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 
 import numpy as np
 
-from melascope.data.registration import Layers, Pose, agreement, refine, ring_readings, start_pose
+from melascope.data.registration import Layers, Pose, agreement, refine, ring_readings, start_poses
 from melascope.data.signatures import (
     HASH_SIDE,
     Whitening,
@@ -28,7 +29,7 @@ from melascope.data.signatures import (
 )
 from melascope.files import sha256_bytes
 
-NEIGHBOURS = 6
+NEIGHBOURS = 5
 """Candidates an image has by disc signature."""
 HASH_NEIGHBOURS, HASH_BITS = 2, 8
 """Candidates an image has by perceptual hash, and how many of its 63 bits may differ."""
@@ -179,17 +180,18 @@ class DuplicateFinder:
     def _judged(self, one: int, other: int, disc: int, rough: Callable, fine: Callable) -> DuplicatePair | None:
         mine, theirs = self._luma[one], self._luma[other]
         my_disc, their_disc = discs(*mine.shape)[0], discs(*theirs.shape)[disc]
-        along_rings, pose = start_pose(
+        starts = start_poses(
             ring_readings(mine, my_disc),
             my_disc,
             ring_readings(theirs, their_disc),
             their_disc,
             discs(*theirs.shape)[0, :2],
         )
-        if along_rings < START_AGREEMENT:
-            return None
-        pose = refine(rough(one), rough(other), pose)
-        if agreement(rough(one), rough(other), pose) < ROUGH_AGREEMENT:
+        placed = [refine(rough(one), rough(other), pose) for along, pose in starts if along >= START_AGREEMENT]
+        value, pose = max(
+            ((agreement(rough(one), rough(other), pose), pose) for pose in placed), default=(0, None), key=itemgetter(0)
+        )
+        if value < ROUGH_AGREEMENT:
             return None
         pose = refine(fine(one), fine(other), pose)
         value = agreement(fine(one), fine(other), pose)

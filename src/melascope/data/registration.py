@@ -16,10 +16,10 @@ from PIL import Image
 from scipy import ndimage
 
 RINGS, ANGLES = 12, 64
-BLURS = (2.0, 1.0)
-"""Pixels of blur of the steps, coarse to fine."""
-DETAIL_BLUR = 2.5
-"""Detail is what the last of `BLURS` keeps and this one takes away."""
+STARTS = 3
+"""Turns that are tried: a round lesion looks much the same after many."""
+DETAIL = (1.0, 2.5)
+"""Detail is what a blur of the first width keeps and one of the second takes away (pixels)."""
 CONTRAST_SIDE = 15
 """Side in pixels of the square whose contrast detail is divided by."""
 BLACK = 16
@@ -34,7 +34,9 @@ MIN_GAIN = 0.05
 SETTLED = 0.05
 """Pixels under which a step no longer moves the disc."""
 MIN_OVERLAP = 0.5
-"""Share of the one's disc that must lie inside the other picture."""
+"""Share of the one's points that must lie on skin of the other picture."""
+MIN_SEEN = 0.25
+"""Share of the one's disc that both must show for a judgement."""
 SCALES = (0.3, 3.0)
 """Pixels of the other for a pixel of the one: outside of these, a pose has run away."""
 
@@ -78,7 +80,7 @@ class Step:
 
     Parameters
     ----------
-    image : (height, width) float32 brightness
+    image : (height, width) float32 brightness; NaN near black, where it is not looked at
     points : (2, n) float32 x and y of the disc's points, from the centre
     design : (6, n) float32: what growing, turning, shifting right and down by one would change there; its values; ones
     """
@@ -94,8 +96,10 @@ class Step:
         slope_y, slope_x = (slope.ravel()[rows] for slope in np.gradient(image))
         x, y = points
         values = image.ravel()[rows]
-        design = (slope_x * x + slope_y * y, slope_y * x - slope_x * y, slope_x, slope_y, values, np.ones_like(values))
-        return cls(image, points, np.stack(design).astype(np.float32))
+        rows = (slope_x * x + slope_y * y, slope_y * x - slope_x * y, slope_x, slope_y, values, np.ones_like(values))
+        design = np.stack(rows).astype(np.float32)
+        seen = ~np.isnan(design).any(axis=0)
+        return cls(image, points[:, seen], design[:, seen])
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Layers:
     ----------
     steps : coarse to fine
     detail : (height, width) float32 local detail, about -2 … 2; exactly 0 near black, where it is not looked at
-    points, values : (2, n) and (n,) float32: the centred disc's points and the detail there
+    points, values : (2, n) and (n,) float32: the centred disc's points away from black, and the detail there
     size : pixels here for a pixel of the thumbnail
     """
 
@@ -121,23 +125,27 @@ class Layers:
         """At half size: enough to find the place and to throw most false candidates out."""
         height, width = luma.shape
         half = Image.fromarray(luma).resize((max(4, width // 2), max(4, height // 2)), Image.Resampling.BOX)
-        return cls._of(np.asarray(half, dtype=np.float32), every=(3, 2), size=0.5)
+        return cls._of(np.asarray(half, dtype=np.float32), {2.0: 3}, size=0.5)
 
     @classmethod
     def fine(cls, luma: np.ndarray) -> Layers:
         """At full size: for the judgement."""
-        return cls._of(luma.astype(np.float32), every=(4, 2), size=1.0)
+        return cls._of(luma.astype(np.float32), {2.0: 4, DETAIL[0]: 2}, size=1.0)
 
     @classmethod
-    def _of(cls, luma: np.ndarray, every: tuple[int, ...], size: float) -> Layers:
-        blurred = [ndimage.gaussian_filter(luma, blur) for blur in BLURS]
-        band = blurred[-1] - ndimage.gaussian_filter(luma, DETAIL_BLUR)
+    def _of(cls, luma: np.ndarray, every: dict[float, int], size: float) -> Layers:
+        """`every`: blur of each step, in pixels -> distance of its points."""
+        band = ndimage.gaussian_filter(luma, DETAIL[0]) - ndimage.gaussian_filter(luma, DETAIL[1])
         contrast = np.sqrt(ndimage.uniform_filter(band**2, CONTRAST_SIDE).clip(0))
         seen = ndimage.minimum_filter(luma, CONTRAST_SIDE) > BLACK  # equal frames are no equal skin
         detail = np.where(seen, band / (contrast + 1), 0)  # + 1 grey level: noise of flat skin stays small
         points, rows = _disc_points(luma.shape, 1)
-        steps = tuple(Step.of(image, distance) for image, distance in zip(blurred, every, strict=True))
-        return cls(steps, detail, points, detail.ravel()[rows], size)
+        known = seen.ravel()[rows]
+        steps = tuple(
+            Step.of(np.where(seen, ndimage.gaussian_filter(luma, blur), np.nan), distance)
+            for blur, distance in every.items()
+        )
+        return cls(steps, detail, points[:, known], detail.ravel()[rows[known]], size)
 
 
 def ring_readings(luma: np.ndarray, disc: np.ndarray) -> np.ndarray:
@@ -149,10 +157,10 @@ def ring_readings(luma: np.ndarray, disc: np.ndarray) -> np.ndarray:
     return (values / max(float(np.linalg.norm(values)), 1e-6)).astype(np.float32)
 
 
-def start_pose(
+def start_poses(
     one: np.ndarray, disc_one: np.ndarray, other: np.ndarray, disc_other: np.ndarray, centre_other: np.ndarray
-) -> tuple[float, Pose]:
-    """The turn, and mirror or not, that lays a centred disc best on a disc of another picture.
+) -> list[tuple[float, Pose]]:
+    """The turns, mirrored or not, that lay a centred disc best on a disc of another picture.
 
     Parameters
     ----------
@@ -162,18 +170,21 @@ def start_pose(
 
     Returns
     -------
-    agreement : correlation along the rings at the best turn, -1 … 1
-    pose : its angle to within 3°
+    starts : up to `STARTS` of (correlation along the rings, pose with its angle to within 3°), best first
     """
     waves, waves_other = np.fft.rfft(one, axis=1), np.fft.rfft(other, axis=1)
     turned = np.fft.irfft((waves.conj() * waves_other).sum(axis=0), ANGLES)
     mirrored = np.fft.irfft((waves * waves_other).sum(axis=0), ANGLES)
-    is_mirrored = mirrored.max() > turned.max()
-    best = mirrored if is_mirrored else turned
-    angle = 2 * np.pi * int(best.argmax()) / ANGLES
-    cos, sin = np.cos(angle), np.sin(angle)
-    matrix = np.array([[cos, sin], [sin, -cos]] if is_mirrored else [[cos, -sin], [sin, cos]])
-    return float(best.max()), Pose(matrix * (disc_other[2] / disc_one[2]), disc_other[:2] - centre_other)
+    both = np.stack([turned, mirrored])
+    is_peak = (both >= np.roll(both, 1, axis=1)) & (both > np.roll(both, -1, axis=1))
+    starts = []
+    for flat in np.argsort(np.where(is_peak, -both, np.inf), axis=None)[: min(STARTS, int(is_peak.sum()))]:
+        is_mirrored, place = divmod(int(flat), ANGLES)
+        cos, sin = np.cos(2 * np.pi * place / ANGLES), np.sin(2 * np.pi * place / ANGLES)
+        matrix = np.array([[cos, sin], [sin, -cos]] if is_mirrored else [[cos, -sin], [sin, cos]])
+        pose = Pose(matrix * (disc_other[2] / disc_one[2]), disc_other[:2] - centre_other)
+        starts.append((float(both[is_mirrored, place]), pose))
+    return starts
 
 
 def refine(one: Layers, other: Layers, pose: Pose) -> Pose:
@@ -194,8 +205,8 @@ def agreement(one: Layers, other: Layers, pose: Pose) -> float:
     """Correlation (-1 … 1) of local detail over the one's centred disc; 0 where too little of it lies on the other."""
     x, y, inside = _placed(one.points, pose.in_pixels_of(one.size), other.detail.shape)
     a, b = one.values, read_at(other.detail, x, y)
-    both = inside & (a != 0) & (b != 0)
-    if _too_few(both):
+    both = inside & (b != 0)
+    if _too_few(both) or both.sum() < MIN_SEEN * np.pi * (DISC * min(one.detail.shape) / 2) ** 2:
         return 0.0
     a, b = a[both].astype(np.float64), b[both].astype(np.float64)
     a, b = a - a.mean(), b - b.mean()
@@ -243,10 +254,10 @@ def _gauss_newton(mine: Step, image: np.ndarray, pose: Pose) -> tuple[Pose, floa
     squares for six numbers. None where the pictures slide apart or nothing of the one is seen in the other.
     """
     x, y, inside = _placed(mine.points, pose, image.shape)
-    if _too_few(inside) or not SCALES[0] < pose.scale < SCALES[1]:
-        return None
     theirs = read_at(image, x, y)
-    seen = inside & (theirs > BLACK) & (mine.design[4] > BLACK)  # the edge of a black frame is no feature of the skin
+    seen = inside & ~np.isnan(theirs)
+    if _too_few(seen) or not SCALES[0] < pose.scale < SCALES[1]:
+        return None
     design = mine.design[:, seen].astype(np.float64)
     square = design @ design.T
     square[np.diag_indices(6)] = square.diagonal() * (1 + 1e-6) + 1e-6  # a flat picture has no slope to solve with
