@@ -332,6 +332,7 @@ def share(figure: Figure, count: int) -> str:
 def with_interval(figure: Estimate, digits: int = 2) -> str:
     """`0.83 [0.75, 0.90]`, or the value alone where no interval could be computed."""
     text = rounded(figure.value, digits)
+    digits = len(text.partition(".")[2])
     if figure.low is not None and figure.high is not None:
         text += f" [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
     return text

@@ -48,7 +48,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         console.print(_bullet(sentence))
     console.print()
     if evaluation.subgroups:
-        console.print(_subgroup_table(evaluation))
+        console.print(_subgroup_table(evaluation, wide=console.width >= _WIDE))
         console.print()
     console.print(Text(_interval_note(evaluation), style="dim"))
     for caveat in evaluation.caveats:
@@ -240,11 +240,11 @@ def _three(figure: Figure) -> str:
     return str(figure) if isinstance(figure, NotApplicable) else with_interval(figure, 3)
 
 
-def _subgroup_table(evaluation: Evaluation) -> Table:
+def _subgroup_table(evaluation: Evaluation, *, wide: bool) -> Table:
     """Sizes first: they say what a subgroup's figures are worth."""
     table = _table(f"For whom? ({_AT[evaluation.at]}, per image)")
     table.add_column("part")
-    table.add_column("images/lesions", justify="right")
+    table.add_column("images/\nlesions", justify="right")
     table.add_column(evaluation.target_name, justify="right")
     shown = ("sensitivity", "specificity", "auroc")
     for figure in shown:
@@ -256,15 +256,16 @@ def _subgroup_table(evaluation: Evaluation) -> Table:
             table.add_row(Text(factor, style="italic"))
         sizes = (part.n_images, part.n_lesions), (part.n_target_images, part.n_target_lesions)
         cells = [f"{images:,}/{lesions:,}" for images, lesions in sizes]
-        table.add_row(f"  {part.value}", *cells, *(_short(part.figures[figure]) for figure in shown))
+        table.add_row(f"  {part.value}", *cells, *(_short(part.figures[figure], wide) for figure in shown))
     return table
 
 
-def _short(figure: Figure) -> str:
-    """A figure that fits a narrow column; why one is missing is told by its n."""
-    if isinstance(figure, NotApplicable):
-        return f"not applicable ({figure.reason.split()[0]})"
-    return with_interval(figure)
+def _short(figure: Figure, wide: bool = True) -> str:
+    """A figure on one line, or on two where the terminal is narrow; why one is missing is told by its n."""
+    text = (
+        f"not applicable ({figure.reason.split()[0]})" if isinstance(figure, NotApplicable) else with_interval(figure)
+    )
+    return text if wide else text.replace(" [", "\n[").replace(" (", "\n(")
 
 
 def _table(title: str) -> Table:
