@@ -134,7 +134,7 @@ def test_outline_grows_with_the_picture():
     mask = np.zeros((900, 1200), dtype=bool)
     mask[300:600, 300:600] = True
     outlined = draw_outline(np.full((900, 1200, 3), 128, np.uint8), mask)
-    assert (outlined[450] == 255).all(1).sum() == 4  # two pixels on each side
+    assert (outlined[450] == 255).all(1).sum() == 8  # four pixels on each side
 
 
 @pytest.mark.parametrize("mask", [np.zeros((60, 40), bool), np.zeros((40, 60), np.uint8)])

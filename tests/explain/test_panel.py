@@ -89,7 +89,7 @@ def test_labels_fit_a_small_picture():
 def test_colour_bar_runs_as_the_overlay_does():
     bar = colour_bar(2.0, width=300, height=30)
     assert bar.shape == (30, 300, 3)
-    assert tuple(bar[5, 0]) == panel._BAR_SKIN
-    skin = np.full((1, 1, 3), panel._BAR_SKIN, np.uint8)
+    assert tuple(bar[5, 0]) == panel.LIGHT_SKIN
+    skin = np.full((1, 1, 3), panel.LIGHT_SKIN, np.uint8)
     assert tuple(bar[5, -1]) == tuple(render_overlay(skin, np.array([[2.0]]), scale=2)[0, 0])
-    assert (colour_bar(0, width=300, height=30)[5] == panel._BAR_SKIN).all()
+    assert (colour_bar(0, width=300, height=30)[5] == panel.LIGHT_SKIN).all()

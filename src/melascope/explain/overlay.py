@@ -156,7 +156,7 @@ def draw_outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         raise ExplainError(
             f"The mask is {mask.dtype} {mask.shape}, the image {image.shape}.", expected="bool (height, width)"
         )
-    thickness = max(1, round(min(mask.shape) / 450))
+    thickness = max(1, round(min(mask.shape) / 225))  # pages show a picture at about half its size
     inner, outer = mask, mask
     outlined = image.copy()
     for _ in range(thickness):
