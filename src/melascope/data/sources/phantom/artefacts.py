@@ -136,7 +136,7 @@ def _painted(rgb: np.ndarray, cover: Image.Image, colour: np.ndarray) -> np.ndar
     if cover.size != (rgb.shape[1], rgb.shape[0]):
         cover = cover.reduce(2)
     opacity = np.asarray(cover).ravel()
-    there = np.flatnonzero(opacity)  # a few strands, mostly: the rest of the picture is not touched
+    there = np.flatnonzero(opacity > 0)  # a few strands, mostly: the rest of the picture is not touched
     over, pixels = opacity[there].astype(np.int32)[:, None], np.array(rgb).reshape(-1, 3)
     paint = np.clip(colour, 0, 255).astype(np.int32)
     pixels[there] = (over * paint + (255 - over) * pixels[there] + 127) // 255

@@ -1,8 +1,8 @@
 """Which endless textures is the phantom painted from, and how are they looked up quickly?
 
 Each texture is a periodic tile, computed once a process from a fixed key (the generator's version, not the
-user's seed) and read by index: an image then costs look-ups instead of filters. A tile is stored twice as wide and
-high as its period, so that one index serves every offset: the offset only moves where the tile begins.
+user's seed) and read by index: an image then costs look-ups instead of filters. A tile is stored twice as high as its
+period, so that one index serves every offset: the offset only moves where the tile begins.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy as np
 from scipy import fft
 from scipy.spatial import cKDTree
 
-TILE = 512
+TILE_BITS = 9
+TILE = 1 << TILE_BITS
 """Period of a tile in tile pixels; a power of two, so that wrapping is a bit mask."""
 
 FINE_BITS = 16
 """`tile_index` reads whole numbers of 2**-FINE_BITS tile pixels."""
 
-_STORED_BITS = 10
-_STORED = 1 << _STORED_BITS  # two periods
+_LEVEL = np.float32(1 / 4096)  # of a stored value: ±8 in 16 bits, and half as much to fetch as float32
 _SKIN_TILE = 1024
 _CELL_COUNT = 24
 
@@ -64,8 +64,11 @@ def _band_noise(side: int, low: float, high: float, slope: float, key: int, stre
 
 
 def _endless(tile: np.ndarray) -> np.ndarray:
-    """A tile (TILE, TILE) as it is stored: two periods wide and high, float32."""
-    return np.tile(tile.astype(np.float32), (2, 2))
+    """A tile (TILE, TILE) as it is stored: two periods high, and flat, int16.
+
+    Right of its last column comes the first, one row lower: a seam of one tile pixel, far too fine to be seen.
+    """
+    return np.rint(np.concatenate([tile, tile, tile[:1]]).ravel() / _LEVEL).astype(np.int16)
 
 
 @cache
@@ -122,8 +125,8 @@ def skin_grain(index: int) -> np.ndarray:
 
 def look_up(tile: np.ndarray, index: np.ndarray, offset: Offset = (0, 0)) -> np.ndarray:
     """`tile`, moved by `offset`, at a flat index made by `tile_index`; same shape as the index."""
-    start = (offset[1] << _STORED_BITS) + offset[0]
-    return tile.ravel()[start:].take(index, mode="wrap")  # "wrap" only because it is faster than "raise"
+    start = (offset[1] << TILE_BITS) + offset[0]
+    return tile[start:].take(index, mode="wrap") * _LEVEL  # "wrap" only because it is faster than "raise"
 
 
 def tile_index(column: np.ndarray, row: np.ndarray) -> np.ndarray:
@@ -133,8 +136,8 @@ def tile_index(column: np.ndarray, row: np.ndarray) -> np.ndarray:
     """
     column >>= FINE_BITS
     column &= TILE - 1
-    row >>= FINE_BITS - _STORED_BITS
-    row &= (TILE - 1) << _STORED_BITS
+    row >>= FINE_BITS - TILE_BITS
+    row &= (TILE - 1) << TILE_BITS
     row |= column
     return row.astype(np.intp)
 

@@ -27,13 +27,15 @@ def lay_skin(canvas: Canvas, rng: np.random.Generator, age: int, sun_exposed: bo
     """Paint bare skin: its tone, uneven melanin and blood, and with age and sun freckles and fine red mesh."""
     index = rng.choice(len(TONES), p=[share for _, share in TONES])
     tone = np.clip(np.array(TONES[index][0]) * rng.normal(1.0, 0.035, 3), 20, 250)
-    canvas.density += -np.log(tone / 255.0).astype(np.float32)[:, None, None]
     damage = np.clip((age - 40) / 45, 0, 1) * (1.0 if sun_exposed else 0.5) * rng.uniform(0.2, 1.0)
-    canvas.add(MELANIN, np.float32(0.025 + 0.04 * damage) * canvas.clouds(rng, 1.6))
-    canvas.add(BLOOD, np.float32(0.02 + 0.06 * damage) * canvas.clouds(rng, 0.7))
+    smooth = canvas.every(2)
+    smooth.density += -np.log(tone / 255.0).astype(np.float32)[:, None, None]
+    smooth.add(MELANIN, np.float32(0.025 + 0.04 * damage) * smooth.clouds(rng, 1.6))
+    smooth.add(BLOOD, np.float32(0.02 + 0.06 * damage) * smooth.clouds(rng, 0.7))
     if damage > 0.35 and rng.random() < 0.6:
-        freckles = smooth_step(canvas.clouds(rng, 0.7), 0.5, 2.2)
-        canvas.add(MELANIN, np.float32(0.5 * damage) * freckles)
+        freckles = smooth_step(smooth.clouds(rng, 0.7), 0.5, 2.2)
+        smooth.add(MELANIN, np.float32(0.5 * damage) * freckles)
+    canvas.fill_in()
     if damage > 0.4 and rng.random() < 0.3:
         offset = random_offset(rng)
         wall = look_up(cells().wall, canvas.honeycomb(rng.uniform(16, 26), offset, bend=12.0))
@@ -61,10 +63,8 @@ def _lens() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return across.astype(np.float32), down.astype(np.float32), squared.astype(np.float32)
 
 
-def surface(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A full-size picture (450, 600, 3), 0–255 in uint16, with fine furrows, pores and sensor grain, as uint8."""
+def surface(rng: np.random.Generator) -> np.ndarray:
+    """Fine furrows, pores and sensor grain of one picture, for `Canvas.picture`: (450, 600, 3) uint8."""
     tile = skin_grain(int(rng.integers(3)))
     top, left = int(rng.integers(tile.shape[0] - HEIGHT)), int(rng.integers(tile.shape[1] - WIDTH))
-    fine = picture * tile[top : top + HEIGHT, left : left + WIDTH][:: int(rng.choice([-1, 1]))]
-    fine >>= 8
-    return fine.astype(np.uint8)
+    return tile[top : top + HEIGHT, left : left + WIDTH][:: int(rng.choice([-1, 1]))]

@@ -7,10 +7,13 @@ Names follow Kittler et al., J Am Acad Dermatol 74 (2016) 1093 (third consensus 
 
 from __future__ import annotations
 
+from functools import reduce
+from typing import NamedTuple
+
 import numpy as np
 
 from melascope.data.sources.phantom.canvas import BLOOD, KERATIN, MELANIN, RED_BROWN, SLATE, Canvas, Pigment
-from melascope.data.sources.phantom.noise import cells, look_up, random_offset, ridges, rough, smooth_step
+from melascope.data.sources.phantom.noise import cells, cloud, look_up, random_offset, ridges, rough, smooth_step
 
 TAU = 2 * np.pi
 _PEPPER = (0.62, 0.66, 0.56)  # greyer than slate
@@ -44,25 +47,63 @@ def outline(
     window : the part of the canvas that holds the lesion and its surroundings.
     s : (rows, columns) of that window, in sheet pixels, positive inside.
     """
-    offset = random_offset(rng)
-    bend = warp * radius
-    x = canvas.x + np.float32(bend) * canvas.clouds(rng, 0.5 + radius / 60)
-    y = canvas.y + np.float32(bend) * canvas.clouds(rng, 0.5 + radius / 60)
-    ragged = canvas.texture(rough(0), 1.6, offset) * np.float32(0.9 + 2.0 * warp)
-    s = np.full(x.shape, -1e3, dtype=np.float32)
-    for index in range(blobs):
-        size = radius if index == 0 else radius * rng.uniform(0.40, 0.75)
-        angle, distance = rng.uniform(0, TAU), 0.0 if index == 0 else radius * rng.uniform(0.45, 0.85)
-        cx, cy = distance * np.cos(angle), distance * np.sin(angle)
-        turn, stretch = rng.uniform(0, TAU), np.sqrt(1 + rng.uniform(0.2, 1.0) * flat)
-        cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
-        u = ((x - np.float32(cx)) * cos + (y - np.float32(cy)) * sin) * np.float32(1 / stretch)
-        v = ((y - np.float32(cy)) * cos - (x - np.float32(cx)) * sin) * np.float32(stretch)
-        np.maximum(s, np.float32(size) - np.sqrt(u * u + v * v), out=s)
-    s += ragged
-    near = s > -(14 + 0.25 * radius)  # room for halos and streaks
-    rows, columns = (slice(places[0], places[-1] + 1) for places in map(np.flatnonzero, (near.any(1), near.any(0))))
-    return canvas.window(rows, columns), s[rows, columns]
+    ragged, size = random_offset(rng), 0.5 + radius / 60
+    bends = [(cloud(int(rng.integers(3))), random_offset(rng)) for _ in range(2)]
+    ellipses = [_ellipse(rng, radius, flat, first=index == 0) for index in range(blobs)]
+
+    def border(part: Canvas) -> np.ndarray:
+        x, y = part.coordinates()
+        for axis, (tile, offset) in zip((x, y), bends, strict=True):
+            axis += np.float32(warp * radius) * part.texture(tile, size, offset)
+        s = reduce(np.maximum, (ellipse.depth(x, y) for ellipse in ellipses))
+        return s + np.float32(0.9 + 2.0 * warp) * part.texture(rough(0), 1.6, ragged)
+
+    room = 14 + 0.25 * radius  # for halos and streaks
+    # First a glance at every fourth pixel, between which the border moves a few pixels; then only what is near it.
+    near = _box(border(canvas.every(_GLANCE)) > -room - 3 * _GLANCE)
+    canvas = canvas.window(*(slice(max(0, _GLANCE * (part.start - 1)), _GLANCE * part.stop) for part in near))
+    s = border(canvas)
+    box = _box(s > -room)
+    return canvas.window(*box), np.ascontiguousarray(s[box])
+
+
+_GLANCE = 4
+
+
+class _Ellipse(NamedTuple):
+    """An ellipse of the area of a disc of radius `size`: its centre, its turn (radians), its stretch (1: round)."""
+
+    size: float
+    x: float
+    y: float
+    turn: float
+    stretch: float
+
+    def depth(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """How far inside it points lie, roughly: `size` in the middle, 0 on its line."""
+        cos, sin = np.cos(self.turn), np.sin(self.turn)
+        squared = np.float32(0)
+        for a, b in ((cos / self.stretch, sin / self.stretch), (-sin * self.stretch, cos * self.stretch)):
+            along = np.float32(a) * x
+            along += np.float32(b) * y
+            along -= np.float32(a * self.x + b * self.y)
+            along *= along
+            squared = squared + along
+        return np.float32(self.size) - np.sqrt(squared)
+
+
+def _ellipse(rng: np.random.Generator, radius: float, flat: float, *, first: bool) -> _Ellipse:
+    """The lesion's main ellipse, or a smaller one beside its middle."""
+    size = radius if first else radius * rng.uniform(0.40, 0.75)
+    angle, distance = rng.uniform(0, TAU), 0.0 if first else radius * rng.uniform(0.45, 0.85)
+    turn, stretch = rng.uniform(0, TAU), np.sqrt(1 + rng.uniform(0.2, 1.0) * flat)
+    return _Ellipse(size, distance * np.cos(angle), distance * np.sin(angle), turn, stretch)
+
+
+def _box(there: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of the smallest box that holds all that is True."""
+    rows, columns = (np.flatnonzero(there.any(axis=axis)) for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def network(
@@ -133,13 +174,14 @@ def streaks(
     rays = np.linspace(0.3, 2.2, 48) * radius
     length, width = rng.uniform(0.12, 0.30, count) * radius, rng.uniform(1.0, 2.2, count)
     bends, bulbs = rng.normal(0, 0.12, count), rng.uniform(0.4, 0.95, count) * width
+    ways = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    within = canvas.at(s, rays[:, None] * ways[:, None]) > 0
     lines, tips = [], []
-    for angle, reach, thick, bend, bulb in zip(angles, length, width, bends, bulbs, strict=True):
-        way = np.array([np.cos(angle), np.sin(angle)])
-        border = rays[np.flatnonzero(canvas.at(s, rays[:, None] * way) > 0)[-1:]]
-        if len(border):
+    for way, inside, reach, thick, bend, bulb in zip(ways, within, length, width, bends, bulbs, strict=True):
+        if inside.any():
+            border = rays[np.flatnonzero(inside)[-1]]
             aside = bend * reach * np.array([-way[1], way[0]])
-            foot, tip = way * (border[0] - reach * 0.8), way * (border[0] + reach * 0.7) + aside
+            foot, tip = way * (border - reach * 0.8), way * (border + reach * 0.7) + aside
             lines.append((np.stack([foot, (foot + tip) / 2 + aside * 0.5, tip]), thick))
             tips.append((tip, bulb))
     if lines:
