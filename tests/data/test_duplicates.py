@@ -108,6 +108,18 @@ def test_equal_files_and_equal_pixels_are_told_apart():
     assert all(pair.agreement == 1 and not pair.mirrored for pair in pairs)
 
 
+def test_turn_and_scale_are_told_from_the_first_to_the_second(phantoms):
+    turned = np.asarray(phantoms[0].rotate(30, Image.Resampling.BICUBIC))  # counter-clockwise
+    whole, *others = (np.asarray(phantom) for phantom in phantoms)
+    part = whole[15:-15, 20:-20]
+    for images, angle, scale in (([whole, turned], -30, 1), ([turned, whole], 30, 1), ([whole, part], 0, 1.25)):
+        for order in (1, -1):
+            (pair,) = finder_of(*images[::order], *others).pairs()
+            assert (pair.first, pair.second, pair.mirrored) == (0, 1, False)
+            assert pair.angle == pytest.approx(order * angle, abs=1)
+            assert pair.scale == pytest.approx(scale**order, abs=0.03)
+
+
 def test_the_same_bytes_in_another_shape_are_not_the_same_pixels():
     noise = picture(1, 60, 40)
     assert finder_of(noise, noise.reshape(60, 40, 3)).pairs() == ()

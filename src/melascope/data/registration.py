@@ -57,12 +57,13 @@ class Pose:
     @property
     def scale(self) -> float:
         """Pixels of the other for a pixel of the one."""
-        return float(np.sqrt(abs(np.linalg.det(self.matrix))))
+        return float(np.hypot(self.matrix[0, 0], self.matrix[1, 0]))
 
     @property
     def mirrored(self) -> bool:
         """True where no turn lays one on the other without a mirror (left and right are exchanged, then turned)."""
-        return bool(np.linalg.det(self.matrix) < 0)
+        (a, b), (c, d) = self.matrix
+        return bool(a * d < b * c)
 
     @property
     def angle(self) -> float:
@@ -260,12 +261,13 @@ def _gauss_newton(mine: Step, image: np.ndarray, pose: Pose) -> tuple[Pose, floa
         return None
     design = mine.design[:, seen].astype(np.float64)
     square = design @ design.T
-    square[np.diag_indices(6)] = square.diagonal() * (1 + 1e-6) + 1e-6  # a flat picture has no slope to solve with
+    square.flat[::7] = square.flat[::7] * (1 + 1e-6) + 1e-6  # a flat picture has no slope to solve with
     *change, gain, _ = np.linalg.solve(square, design @ theirs[seen])
     if gain < MIN_GAIN:
         return None
     grow, turn, dx, dy = np.array(change) / gain
     grow, turn = np.clip([grow, turn], -MAX_STEP, MAX_STEP)
-    matrix = pose.matrix @ np.linalg.inv([[1 + grow, -turn], [turn, 1 + grow]])
+    back = np.array([[1 + grow, turn], [-turn, 1 + grow]]) / ((1 + grow) ** 2 + turn**2)
+    matrix = pose.matrix @ back
     moved = float(np.hypot(dx, dy) + np.hypot(grow, turn) * min(mine.image.shape) / 2)
     return Pose(matrix, pose.shift - matrix @ [dx, dy]), moved
