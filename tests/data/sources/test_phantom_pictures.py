@@ -4,12 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
 from melascope.classes import CLASSES
 from melascope.data.sources.phantom import ARTEFACTS
-from melascope.data.sources.phantom.canvas import SHEET, Canvas, View
+from melascope.data.sources.phantom.canvas import SHEET, Canvas, View, enlarged
 from melascope.data.sources.phantom.lesions import images, lesion_of
 from melascope.data.sources.phantom.render import PAINTERS, lesion_mask, render
 
@@ -53,6 +54,26 @@ def test_the_mask_keeps_the_largest_part_and_fills_it():
         ndimage.binary_erosion(mask > 0, iterations=2), ndimage.binary_erosion(expected, iterations=2)
     )
     assert not mask[:40, :40].any()
+
+
+def test_sheets_are_enlarged_as_pillow_does_it():
+    planes = np.random.default_rng(0).integers(0, 256, (3, 17, 23)).astype(np.uint16)
+    ours = enlarged(16 * planes)
+    picture = Image.fromarray(planes.astype(np.uint8).transpose(1, 2, 0))
+    pillow = np.asarray(picture.resize((46, 34), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(ours / 256 - pillow).max() <= 1.0  # Pillow rounds after each of its two passes
+
+
+@pytest.mark.parametrize("odd", [0, 1])
+def test_what_lies_between_painted_pixels_is_filled_in(odd):
+    canvas = Canvas(View()).window(slice(0, 8 + odd), slice(0, 10 + odd))
+    rows, columns = np.indices(canvas.density.shape[1:])
+    plane = (3 * rows + 5 * columns).astype(np.float32)
+    canvas.every(2).density[:] = plane[::2, ::2]
+    canvas.fill_in()
+    inner = (slice(None), slice(0, 7 + odd), slice(0, 9 + odd))  # past the last painted pixel it is repeated
+    assert np.array_equal(canvas.density[inner], np.broadcast_to(plane[inner[1:]], canvas.density[inner].shape))
+    assert np.array_equal(canvas.density[:, -1], canvas.density[:, -1 if odd else -2])
 
 
 @pytest.mark.parametrize("dx", CLASSES)
