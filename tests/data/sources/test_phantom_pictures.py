@@ -73,7 +73,8 @@ def test_what_lies_between_painted_pixels_is_filled_in(odd):
     canvas.fill_in()
     inner = (slice(None), slice(0, 7 + odd), slice(0, 9 + odd))  # past the last painted pixel it is repeated
     assert np.array_equal(canvas.density[inner], np.broadcast_to(plane[inner[1:]], canvas.density[inner].shape))
-    assert np.array_equal(canvas.density[:, -1], canvas.density[:, -1 if odd else -2])
+    if not odd:
+        assert np.array_equal(canvas.density[:, -1], canvas.density[:, -2])
 
 
 @pytest.mark.parametrize("dx", CLASSES)
