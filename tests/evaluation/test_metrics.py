@@ -109,3 +109,9 @@ def test_auroc_of_many_rows_has_no_quadratic_step():
     sample = Sample(rng.integers(0, 7, n), rng.dirichlet(np.ones(7), n), np.arange(n), n)
     values = METRICS["auroc"].function(Tally(sample, np.ones((1, n))))
     assert np.abs(values - 0.5).max() < 0.01
+
+
+def test_of_no_image_every_metric_is_nan_and_nothing_raises():
+    nobody = Sample(np.zeros(0, dtype=np.int64), np.zeros((0, 7)), np.zeros(0, dtype=np.int64), 2)
+    for metric in METRICS.values():
+        assert np.isnan(metric.function(Tally(nobody, np.ones((1, 2))))).all()

@@ -46,7 +46,7 @@ class Ranking:
         max_steps : merge neighbouring steps down to about this many
         """
         step = _steps(scores, truth)
-        n_steps = int(step.max()) + 1
+        n_steps = int(step.max(initial=-1)) + 1
         if max_steps is not None and n_steps > max_steps:
             step, n_steps = step * max_steps // n_steps, max_steps
         return cls(counts_by_lesion(np.where(truth, step, n_steps + step), lesion, 2 * n_steps, n_lesions), n_steps)
