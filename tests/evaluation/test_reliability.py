@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from melascope.evaluation import reliability
+from melascope.evaluation.counting import each_once
 from melascope.evaluation.intervals import interval, lesion_draws
 from melascope.evaluation.reliability import (
     BINS,
@@ -120,7 +121,7 @@ def clustered(n_lesions, factor, rng):
 def test_its_interval_covers_where_percentiles_fail(factor):
     rng = np.random.default_rng([3, int(factor * 10)])
     whole = clustered(300_000, factor, rng)
-    true = whole.calibration_error(np.ones((1, whole.n_lesions)))[0]
+    true = whole.calibration_error(each_once(whole.n_lesions))[0]
     n_lesions, covered, percentiles = 300, 0, 0
     weights = np.concatenate(list(lesion_draws(n_lesions, 150, seed=1)))
     for simulation in range(100):
@@ -151,7 +152,7 @@ def test_a_curve_has_n_truth_and_intervals_of_each_bin():
     curve = reliability_curve(scores, truth, lesion, 4, draws=300, seed=1)
     assert [one.n_images for one in curve] == [50] * 4
     order = np.argsort(scores)
-    weights = np.concatenate(list(lesion_draws(100, 300, seed=1)))
+    weights = np.concatenate(list(lesion_draws(100, 300, seed=1))).astype(np.float64)
     for number, one in enumerate(curve):
         rows = order[50 * number : 50 * number + 50]
         assert one.predicted == pytest.approx(scores[rows].mean(), abs=1e-12)

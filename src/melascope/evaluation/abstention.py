@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_array
 
-from melascope.evaluation.counting import counts_by_lesion, n_distinct, ratio
+from melascope.evaluation.counting import counts_by_lesion, each_once, n_distinct, ratio, weighted
 from melascope.evaluation.intervals import interval, lesion_draws
 from melascope.evaluation.operating_point import is_target, target_name
 from melascope.tables.results import Estimate, Figure, NotApplicable, figure_from_json
@@ -139,7 +139,7 @@ def risk_coverage(
     draws, seed : of the lesion bootstrap; 0 draws give no intervals.
     """
     tally = AcceptanceTally.of(probabilities, labels, called, lesion, int(lesion.max()) + 1, target)
-    blocks = [tally.values(weights) for weights in lesion_draws(tally.n_lesions, draws, seed)]
+    blocks = [tally.values(weights) for weights in lesion_draws(tally.n_units, draws, seed)]
     return tally.curve({name: np.concatenate([block[name] for block in blocks]) for name in (blocks or [{}])[0]})
 
 
@@ -154,7 +154,7 @@ class AcceptanceTally:
     wrong : (n_images,) bool, the top class is not the truth
     fate : (n_images,) int64, 0 of another class, 1 of a target class and called positive, 2 of it and missed
     lesion : (n_images,) int64, number of the lesion
-    cells : (2 · 3 · `STEPS`, n_lesions) images by `wrong`, `fate` and the first of `STEPS` coverages that accepts them
+    cells : (2 · 3 · `STEPS`, n_units) images by `wrong`, `fate` and the first of `STEPS` coverages that accepts them
     """
 
     target: tuple[str, ...]
@@ -184,19 +184,19 @@ class AcceptanceTally:
         return cls(target, confidence, wrong, fate, lesion, cells)
 
     @property
-    def n_lesions(self) -> int:
-        """Lesions that a draw has weights for."""
+    def n_units(self) -> int:
+        """Units that a draw has weights for."""
         return self.cells.shape[1]
 
     def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Every figure under lesion weights (draws, n_lesions); NaN where undefined.
+        """Every figure under lesion weights (draws, n_units); NaN where undefined.
 
         Returns
         -------
         aurc, augrc : (draws,)
         risk, missed, missed_of_all : (draws, n_coverages)
         """
-        by_step = (self.cells @ weights.T).reshape(2, 3, STEPS, len(weights))
+        by_step = weighted(self.cells, weights).reshape(2, 3, STEPS, len(weights))
         aurc, augrc = areas(*by_step.sum(axis=1))
         by_coverage = by_step.reshape(2, 3, len(COVERAGES), -1, len(weights)).sum(axis=3)
         right, wrong = np.moveaxis(np.cumsum(by_coverage, axis=2), 3, 1)  # each (draws, 3, n_coverages)
@@ -211,7 +211,7 @@ class AcceptanceTally:
 
     def curve(self, spread: Mapping[str, np.ndarray]) -> RiskCoverage:
         """The figures with their intervals; `spread` is what `values` gave for all draws, {} without any."""
-        point = self.values(np.ones((1, self.n_lesions)))
+        point = self.values(each_once(self.n_units))
         point |= dict(zip(("aurc", "augrc"), self._exact_areas(), strict=True))
         spread = {name: spread.get(name, values[:0]) for name, values in point.items()}
         n_lesions, of_target = n_distinct(self.lesion), self.fate > 0

@@ -22,7 +22,7 @@ from scipy.special import logsumexp, stdtrit
 
 from melascope.classes import CLASSES
 from melascope.errors import DataError
-from melascope.evaluation.counting import lesion_numbers, n_distinct, ratio
+from melascope.evaluation.counting import each_once, lesion_numbers, n_distinct, ratio, totals_by_lesion
 from melascope.evaluation.intervals import LEVEL, MIN_DEFINED, MIN_LESIONS, interval, lesion_draws
 from melascope.evaluation.recalibration import Fit, Recalibration
 from melascope.evaluation.reliability import BINS, Reliability, ReliabilityBin, calibration_error_interval
@@ -97,7 +97,7 @@ class Forecasts:
 
     @cached_property
     def losses(self) -> dict[str, np.ndarray]:
-        """What each lesion's images add to a mean: name -> (n_lesions,) float64."""
+        """What each lesion's images add to a mean: name -> (n_units,) float64."""
         true = np.eye(len(CLASSES))[self.labels]
         by_image = {
             "images": np.ones(len(self)),
@@ -107,10 +107,10 @@ class Forecasts:
             "expected": self.score,
             "observed": self.truth,
         }
-        return {name: np.bincount(self.lesion, values, self.n_lesions) for name, values in by_image.items()}
+        return {name: totals_by_lesion(values, self.lesion, self.n_lesions) for name, values in by_image.items()}
 
     def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Each of `CALIBRATION_FIGURES` (draws,) under lesion weights (draws, n_lesions); NaN where undefined.
+        """Each of `CALIBRATION_FIGURES` (draws,) under lesion weights (draws, n_units); NaN where undefined.
 
         Beside them, as `OBSERVED`, the share of target images in every bin of P(target) (draws, bins).
         """
@@ -121,7 +121,7 @@ class Forecasts:
 
 @dataclass(frozen=True)
 class ForecastTally:
-    """Forecasts counted under the weights (draws, n_lesions) of some draws, as in `metrics.Tally`."""
+    """Forecasts counted under the weights (draws, n_units) of some draws, as in `metrics.Tally`."""
 
     forecasts: Forecasts
     weights: np.ndarray
@@ -309,7 +309,7 @@ def calibration_of(
     forecasts: Forecasts, spread: Mapping[str, np.ndarray], *, temperature: float, draws: int, seed: int
 ) -> Calibration:
     """Write the figures of `forecasts` down; `spread` is what its `values` gave for all draws, {} without any."""
-    whole = forecasts.values(np.ones((1, forecasts.n_lesions)))
+    whole = forecasts.values(each_once(forecasts.n_lesions))
     spread = {name: spread.get(name, values[:0]) for name, values in whole.items()}
     perfect = {
         name: forecasts.reliability[figure.bins_of].calibration_error_if_perfect(seed)
@@ -336,7 +336,7 @@ def calibration_of(
 def _figures(forecasts: Forecasts, spread: dict[str, np.ndarray], perfect: dict[str, np.ndarray]) -> dict[str, Figure]:
     rarer = min(n_distinct(forecasts.lesion[side]) for side in (forecasts.truth, ~forecasts.truth))
     figures: dict[str, Figure] = {}
-    point = forecasts.values(np.ones((1, forecasts.n_lesions)))
+    point = forecasts.values(each_once(forecasts.n_lesions))
     for name, figure in CALIBRATION_FIGURES.items():
         value = float(point[name][0])
         if np.isnan(value):

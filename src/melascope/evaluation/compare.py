@@ -22,7 +22,7 @@ from melascope.evaluation.comparison import (
     SeedSpread,
 )
 from melascope.evaluation.comparison_notes import notes_of
-from melascope.evaluation.counting import lesion_numbers, n_distinct
+from melascope.evaluation.counting import each_once, lesion_numbers, n_distinct
 from melascope.evaluation.decisions import CELLS, DECISION_FIGURES
 from melascope.evaluation.differences import difference_interval, paired_share_interval
 from melascope.evaluation.intervals import interval
@@ -170,7 +170,7 @@ class Judged:
         return "operating_point" if self.subject.operating_point else "argmax"
 
     def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Figure of `COMPARED` -> (draws,) under lesion weights (draws, n_lesions), NaN where undefined."""
+        """Figure of `COMPARED` -> (draws,) under lesion weights (draws, n_units), NaN where undefined."""
         tally = Tally(self.subject.images, weights)
         found = self.subject.values(weights) | {key: METRICS[key[1]].function(tally) for key in _OF_ALL_CLASSES}
         own = {name: tuple(self.at if part == OWN else part for part in one.key) for name, one in COMPARED.items()}
@@ -179,7 +179,7 @@ class Judged:
     @cached_property
     def point(self) -> dict[str, float]:
         """Every figure of the images as they are, NaN where undefined."""
-        values = self.values(np.ones((1, self.subject.images.n_lesions)))
+        values = self.values(each_once(self.subject.images.n_lesions))
         return {name: float(value[0]) for name, value in values.items()}
 
     def under(self, name: str) -> np.ndarray:

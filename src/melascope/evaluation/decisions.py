@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from melascope.evaluation.counting import counts_by_lesion, ratio
+from melascope.evaluation.counting import counts_by_lesion, ratio, weighted
 from melascope.tables.results import Figure, figures_as_json, figures_from_json
 
 CELLS = ("tp", "fn", "fp", "tn")
@@ -82,7 +82,7 @@ class Calls:
 
     @cached_property
     def by_lesion(self) -> csr_array:
-        """(4, n_lesions) counts of `CELLS`."""
+        """(4, n_units) counts of `CELLS`."""
         return counts_by_lesion(self.cell, self.lesion, len(CELLS), self.n_lesions)
 
     def counts(self) -> dict[str, int]:
@@ -94,11 +94,11 @@ class Calls:
         return np.isin(self.cell, [CELLS.index(name) for name in figure.under])
 
     def figures(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Every figure (draws,) under lesion weights (draws, n_lesions), NaN where undefined.
+        """Every figure (draws,) under lesion weights (draws, n_units), NaN where undefined.
 
         Those of `DECISION_FIGURES`, and PPV and NPV at each of `PREVALENCES` under the name of `at_prevalence`.
         """
-        counts = dict(zip(CELLS, self.by_lesion @ weights.T, strict=True))
+        counts = dict(zip(CELLS, weighted(self.by_lesion, weights), strict=True))
         figures = {
             name: ratio(sum(counts[cell] for cell in figure.over), sum(counts[cell] for cell in figure.under))
             for name, figure in DECISION_FIGURES.items()

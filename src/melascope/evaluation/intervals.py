@@ -23,6 +23,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import betaincinv, expit, logit, ndtri, stdtrit
 
+from melascope.evaluation.counting import n_units
+
 MIN_LESIONS = 10
 """Lesions from which a figure that is no share has an interval; of the rarer side, where it compares two."""
 
@@ -36,33 +38,34 @@ MIN_DEFINED = 0.95
 """A bootstrap interval is given only if the figure is defined in this share of the draws."""
 
 LEVEL = 0.95
-_BLOCK_CELLS = 500_000  # weights held at once: 4 MB, which stays in the cache
+_BLOCK_CELLS = 1_000_000  # weights held at once: 4 MB, which stays in the cache
 _MIN_BLOCK = 64
 _TILE = 4096
 
 
 def lesion_draws(n_lesions: int, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """Draw `n_lesions` lesions with replacement, `draws` times.
+    """Draw lesions with replacement, as many as there are, `draws` times; beyond `MAX_UNITS`, random groups of them.
 
     Each draw has its own key (seed, draw), so it is the same however the draws are cut into blocks.
 
     Yields
     ------
-    weights : (block, n_lesions) float64, how often each lesion was drawn; every row sums to `n_lesions`. Draws lie
-        side by side in memory, as the products over lesions want them.
+    weights : (block, n_units) float32, how often each unit was drawn; every row sums to their number. Draws lie
+        side by side in memory, as the products over units want them.
     """
-    block = max(_MIN_BLOCK, _BLOCK_CELLS // max(1, n_lesions))
+    units = n_units(n_lesions)
+    block = max(_MIN_BLOCK, _BLOCK_CELLS // max(1, units))
     for start in range(0, draws, block):
-        drawn = np.stack([_one_draw(n_lesions, seed, draw) for draw in range(start, min(start + block, draws))])
-        weights = np.empty(drawn.shape[::-1])
-        for part in range(0, n_lesions, _TILE):  # a transposed copy of the whole would miss the cache at every step
+        drawn = np.stack([_one_draw(units, seed, draw) for draw in range(start, min(start + block, draws))])
+        weights = np.empty(drawn.shape[::-1], dtype=np.float32)
+        for part in range(0, units, _TILE):  # a transposed copy of the whole would miss the cache at every step
             weights[part : part + _TILE] = drawn[:, part : part + _TILE].T
         yield weights.T
 
 
-def _one_draw(n_lesions: int, seed: int, draw: int) -> np.ndarray:
-    chosen = np.random.default_rng([seed, draw]).integers(0, n_lesions, n_lesions)
-    return np.bincount(chosen, minlength=n_lesions).astype(np.float64)
+def _one_draw(units: int, seed: int, draw: int) -> np.ndarray:
+    chosen = np.random.default_rng([seed, draw]).integers(0, units, units)
+    return np.bincount(chosen, minlength=units).astype(np.float32)
 
 
 def wilson(share: float, n: float, level: float = LEVEL) -> tuple[float, float]:

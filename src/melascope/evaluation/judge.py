@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from melascope.classes import CLASSES
-from melascope.evaluation.counting import n_distinct
+from melascope.evaluation.counting import each_once, n_distinct
 from melascope.evaluation.decisions import DECISION_FIGURES, PREVALENCES, Decision, at_prevalence
 from melascope.evaluation.intervals import interval
 from melascope.evaluation.metrics import METRICS, Metric, Tally
@@ -73,7 +73,7 @@ class Judge:
     def level(self, unit: str) -> Level:
         """Figures of images, or of lesions."""
         sample = self.subject.samples[unit]
-        confusion = Tally(sample, np.ones((1, sample.n_lesions))).confusion[0].astype(int)
+        confusion = Tally(sample, each_once(sample.n_lesions)).confusion[0].astype(int)
         return Level(
             confusion=tuple(tuple(row) for row in confusion.tolist()),
             overall={name: self._metric(unit, name) for name, metric in METRICS.items() if not metric.per_class},

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 from melascope.classes import CLASSES
 from melascope.evaluation import ranking
-from melascope.evaluation.counting import counts_by_lesion, n_distinct, ratio
+from melascope.evaluation.counting import counts_by_lesion, n_distinct, ratio, weighted
 from melascope.evaluation.ranking import Ranking
 
 N_CLASSES = len(CLASSES)
@@ -46,7 +46,7 @@ class Sample:
 
     @cached_property
     def cells(self) -> csr_array:
-        """(49, n_lesions) counts: how many images of a lesion fall into each cell of the confusion matrix."""
+        """(49, n_units) counts: how many images of a lesion fall into each cell of the confusion matrix."""
         return counts_by_lesion(self.labels * N_CLASSES + self.predicted, self.lesion, N_CLASSES**2, self.n_lesions)
 
     @cached_property
@@ -72,7 +72,7 @@ class Tally:
     Parameters
     ----------
     sample : `Sample`
-    weights : (draws, n_lesions) float64; a row of ones is the sample itself, a bootstrap draw gives every
+    weights : (draws, n_units); a row of ones is the sample itself, a bootstrap draw gives every
         lesion (and so each of its images) the number of times that it was drawn.
     """
 
@@ -82,7 +82,7 @@ class Tally:
     @cached_property
     def confusion(self) -> np.ndarray:
         """(draws, 7, 7) float64: weight of the images by truth (rows) and predicted class (columns)."""
-        return (self.sample.cells @ self.weights.T).T.reshape(-1, N_CLASSES, N_CLASSES)
+        return weighted(self.sample.cells, self.weights).T.reshape(-1, N_CLASSES, N_CLASSES)
 
     @cached_property
     def ranked(self) -> list[tuple[np.ndarray, np.ndarray]]:

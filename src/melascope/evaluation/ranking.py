@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from melascope.evaluation.counting import counts_by_lesion, ratio
+from melascope.evaluation.counting import counts_by_lesion, ratio, weighted
 
 MAX_STEPS = 2_048
 """Score steps that a draw looks at; beyond, neighbours count as ties, which changes an interval's width far less than
@@ -27,7 +27,7 @@ class Ranking:
 
     Parameters
     ----------
-    counts : (2 n_steps, n_lesions), positives of each step, then negatives, by lesion
+    counts : (2 n_steps, n_units), positives of each step, then negatives, by lesion
     n_steps : int
     """
 
@@ -53,7 +53,7 @@ class Ranking:
 
     def weighted(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positives and negatives (n_steps, draws) of each step, by rising score."""
-        counted = self.counts @ weights.T
+        counted = weighted(self.counts, weights)
         return counted[: self.n_steps], counted[self.n_steps :]
 
 

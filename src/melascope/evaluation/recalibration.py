@@ -21,6 +21,8 @@ import numpy as np
 from scipy.sparse import csc_array
 from scipy.special import expit
 
+from melascope.evaluation.counting import each_once, sums_by_lesion, totals_by_lesion, weighted
+
 EXACT_UP_TO = 1_000
 """Up to so many different log-odds each is a cell of its own, and nothing is expanded."""
 
@@ -73,37 +75,37 @@ class Recalibration:
 
     @cached_property
     def _sums(self) -> tuple[csc_array, csc_array, csc_array, csc_array]:
-        """By cell and lesion (cells, n_lesions): positives, negatives, distance from the middle and its square."""
+        """By cell and unit (cells, n_units): positives, negatives, distance from the middle and its square."""
         middles, cell = self._cells
         offset = self.log_odds - middles[cell]
 
         def by_cell(values: np.ndarray) -> csc_array:
-            rows = np.flatnonzero(values)
-            place = (cell[rows], self.lesion[rows])
-            return csc_array((values[rows].astype(np.float64), place), shape=(len(middles), self.n_lesions))
+            return sums_by_lesion(values, cell, self.lesion, len(middles), self.n_lesions)
 
         return by_cell(self.truth), by_cell(~self.truth), by_cell(offset), by_cell(offset**2)
 
     @cached_property
     def _truth_by_lesion(self) -> np.ndarray:
-        """(n_lesions, 2): number of positives, and sum of their log-odds."""
+        """(n_units, 2): number of positives, and sum of their log-odds."""
         columns = (self.truth.astype(np.float64), np.where(self.truth, self.log_odds, 0.0))
-        return np.stack([np.bincount(self.lesion, values, self.n_lesions) for values in columns], axis=1)
+        return np.stack([totals_by_lesion(values, self.lesion, self.n_lesions) for values in columns], axis=1)
 
     @cached_property
     def whole(self) -> Fit:
         """The fit to the rows as they are, each of weight one; (1,) each."""
-        return self._fit(np.ones((1, self.n_lesions)), Fit(*np.array([[0.0], [0.0], [0.0]])))
+        return self._fit(each_once(self.n_lesions), Fit(*np.array([[0.0], [0.0], [0.0]])))
 
     def fit(self, weights: np.ndarray) -> Fit:
-        """The fit (draws,) under lesion weights (draws, n_lesions)."""
+        """The fit (draws,) under lesion weights (draws, n_units)."""
         size = max(1, _BLOCK_CELLS // len(self._cells[0]))
         blocks = [weights[first : first + size] for first in range(0, len(weights), size)]
         found = [self._fit(block, self.whole) for block in blocks]
         return Fit(*(np.concatenate([getattr(one, name) for one in found]) for name in Fit.__dataclass_fields__))
 
     def _fit(self, weights: np.ndarray, start: Fit) -> Fit:
-        drawn = Cells.of(*(sums @ weights.T for sums in self._sums), self._cells[0], weights @ self._truth_by_lesion)
+        drawn = Cells.of(
+            *(weighted(sums, weights) for sums in self._sums), self._cells[0], weights @ self._truth_by_lesion
+        )
         start = Fit(*(np.nan_to_num(getattr(start, name)) for name in Fit.__dataclass_fields__))
         alone, _ = drawn.solve(start.in_the_large, 1.0, drawn.both, free_slope=False)
         return Fit(alone, *drawn.solve(start.intercept, start.slope, drawn.interleaved, free_slope=True))

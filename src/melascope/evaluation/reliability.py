@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_array
 
-from melascope.evaluation.counting import n_distinct, ratio
+from melascope.evaluation.counting import n_distinct, ratio, sums_by_lesion, weighted
 from melascope.evaluation.intervals import MIN_LESIONS, interval, lesion_draws, percentile_interval
 
 BINS = 15
@@ -102,28 +102,26 @@ class Reliability:
         return equal_mass_bins(self.scores, self.bins)
 
     def _by_bin(self, values: np.ndarray) -> csc_array:
-        rows = np.flatnonzero(values)
-        place = (self.bin[rows], self.lesion[rows])
-        return csc_array((values[rows].astype(np.float64), place), shape=(self.bins, self.n_lesions))
+        return sums_by_lesion(values, self.bin, self.lesion, self.bins, self.n_lesions)
 
     @cached_property
     def _gaps(self) -> csc_array:
-        """(bins, n_lesions): sum of score less truth."""
+        """(bins, n_units): sum of score less truth."""
         return self._by_bin(self.scores - self.truth)
 
     @cached_property
     def _sizes(self) -> csc_array:
-        """(bins, n_lesions): number of images."""
+        """(bins, n_units): number of images."""
         return self._by_bin(np.ones(len(self.scores)))
 
     @cached_property
     def _hits(self) -> csc_array:
-        """(bins, n_lesions): number of images that are true."""
+        """(bins, n_units): number of images that are true."""
         return self._by_bin(self.truth)
 
     def calibration_error(self, weights: np.ndarray) -> np.ndarray:
-        """ECE (draws,) under lesion weights (draws, n_lesions)."""
-        return ratio(np.abs(self._gaps @ weights.T).sum(axis=0), (self._sizes @ weights.T).sum(axis=0))
+        """ECE (draws,) under lesion weights (draws, n_units)."""
+        return ratio(np.abs(weighted(self._gaps, weights)).sum(axis=0), weighted(self._sizes, weights).sum(axis=0))
 
     def calibration_error_if_perfect(self, seed: int) -> np.ndarray:
         """ECE (`PERFECT_DRAWS`,) of labels that are drawn from the scores, one random number a lesion."""
@@ -140,7 +138,7 @@ class Reliability:
 
     def observed(self, weights: np.ndarray) -> np.ndarray:
         """Share (draws, bins) of a bin's images that are true; NaN where a draw leaves the bin empty."""
-        return ratio(self._hits @ weights.T, self._sizes @ weights.T).T
+        return ratio(weighted(self._hits, weights), weighted(self._sizes, weights)).T
 
     def curve(self, spread: np.ndarray) -> tuple[ReliabilityBin, ...]:
         """The bins that hold images, with intervals from `spread` (draws, bins), what `observed` gave in each draw."""

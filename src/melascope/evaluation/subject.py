@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from melascope.classes import CLASSES
+from melascope.evaluation.counting import each_once
 from melascope.evaluation.decisions import Calls
 from melascope.evaluation.intervals import lesion_draws
 from melascope.evaluation.lesion_level import lesion_labels, lesion_scores
@@ -87,7 +88,7 @@ class Subject:
         }
 
     def values(self, weights: np.ndarray) -> dict[Key, np.ndarray]:
-        """Every figure (draws,) under lesion weights (draws, n_lesions); NaN where undefined."""
+        """Every figure (draws,) under lesion weights (draws, n_units); NaN where undefined."""
         found: dict[Key, np.ndarray] = {}
         for unit, sample in self.samples.items():
             found |= _of_classes(unit, Tally(sample, weights)) if self.classes else {}
@@ -99,7 +100,7 @@ class Subject:
 
     def point(self) -> dict[Key, float]:
         """Every figure of the images as they are, NaN where undefined."""
-        return {key: float(values[0]) for key, values in self.values(np.ones((1, self.images.n_lesions))).items()}
+        return {key: float(values[0]) for key, values in self.values(each_once(self.images.n_lesions)).items()}
 
 
 def _of_classes(unit: str, tally: Tally) -> dict[Key, np.ndarray]:

@@ -28,7 +28,7 @@ import numpy as np
 from scipy.sparse import csc_array
 
 from melascope.errors import DataError
-from melascope.evaluation.counting import counts_by_lesion, n_distinct, ratio
+from melascope.evaluation.counting import counts_by_lesion, each_once, n_distinct, ratio, weighted
 from melascope.evaluation.intervals import MIN_EACH_SIDE, interval, lesion_draws, percentile_interval
 from melascope.tables.results import Estimate, NotApplicable
 
@@ -156,7 +156,7 @@ def decision_curve(
     DataError : a prevalence or threshold that is none.
     """
     tally = BenefitTally.of(scores, truth, lesion, int(lesion.max(initial=-1)) + 1, thresholds)
-    blocks = [tally.values(weights)["positive"] for weights in lesion_draws(tally.n_lesions, draws, seed)]
+    blocks = [tally.values(weights)["positive"] for weights in lesion_draws(tally.n_units, draws, seed)]
     return tally.curve({"positive": np.concatenate(blocks)} if blocks else {}, prevalence)
 
 
@@ -167,7 +167,7 @@ class BenefitTally:
     Parameters
     ----------
     thresholds : (n_thresholds,) float64
-    cells : (2 · (n_thresholds + 1), n_lesions) images by truth (others, target) and by how many thresholds they reach
+    cells : (2 · (n_thresholds + 1), n_units) images by truth (others, target) and by how many thresholds they reach
     shown : (2,) lesions of the other and of the target images
     n_shown : lesions of any image
     """
@@ -202,25 +202,25 @@ class BenefitTally:
         )
 
     @property
-    def n_lesions(self) -> int:
-        """Lesions that a draw has weights for."""
+    def n_units(self) -> int:
+        """Units that a draw has weights for."""
         return self.cells.shape[1]
 
     def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Weight of the images that are positive, under lesion weights (draws, n_lesions).
+        """Weight of the images that are positive, under lesion weights (draws, n_units).
 
         Returns
         -------
         positive : (draws, 2, 1 + n_thresholds) others and target; the first column, threshold 0, holds all images
         """
-        reached = (self.cells @ weights.T).reshape(2, len(self.thresholds) + 1, len(weights))
+        reached = weighted(self.cells, weights).reshape(2, len(self.thresholds) + 1, len(weights))
         return {"positive": np.moveaxis(np.cumsum(reached[:, ::-1], axis=1)[:, ::-1], 2, 0)}
 
     def curve(self, spread: Mapping[str, np.ndarray], prevalence: float | None = None) -> DecisionCurve | NotApplicable:
         """The curve at a prevalence (None: its own); `spread` is what `values` gave for all draws, {} without any."""
         if prevalence is not None and not 0 < prevalence < 1:
             raise DataError(f"The prevalence is {prevalence}.", expected="a share above 0 and below 1")
-        counts = self.values(np.ones((1, self.n_lesions)))["positive"]
+        counts = self.values(each_once(self.n_units))["positive"]
         others, target = counts[0, :, 0].astype(int).tolist()
         if target == 0 or others == 0:
             return NotApplicable(f"n=0 images {'other than' if target else 'of'} the target")
