@@ -115,7 +115,7 @@ def main() -> None:
     ours = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(evaluation.headline())
-    print(print(f"melascope: {options.rows:,} rows, {options.draws:,} draws: {ours:.2f} s, peak {peak:,.0f} MiB"))
+    print(f"melascope: {options.rows:,} rows, {options.draws:,} draws: {ours:.2f} s, peak {peak:,.0f} MiB")
 
     if options.loop_draws:
         with warnings.catch_warnings():
