@@ -170,3 +170,23 @@ def test_unknown_values_are_written_in_the_releases_words():
     assert all(re.fullmatch(r"(\d?[05]\.0)?", row["age"]) for row in rows)
     lesions = {row["lesion_id"]: tuple(row.values())[2:] for row in rows}
     assert all(tuple(row.values())[2:] == lesions[row["lesion_id"]] for row in rows)
+
+
+def test_rulers_lie_where_they_are_wanted_and_nothing_else_changes(tmp_path):
+    wanted = {"PHANTOM_0000002", "PHANTOM_0000005"}
+    bare = content(write_phantom(tmp_path / "bare", n_images=6, seed=3, workers=1, rulers=()))
+    planted = content(write_phantom(tmp_path / "planted", n_images=6, seed=3, workers=1, rulers=wanted))
+    changed = {name.rsplit("/")[1][:15] for name in bare if name != MARKER and bare[name] != planted[name]}
+    assert changed == wanted
+    assert json.loads(planted[MARKER])["rulers"] == sorted(wanted)
+
+
+def test_a_phantom_of_other_rulers_is_another_phantom(tmp_path):
+    write_phantom(tmp_path / "p", n_images=2, seed=3, workers=1, rulers=["PHANTOM_0000001"])
+    with pytest.raises(OutputError, match="rulers on 1 named images"):
+        write_phantom(tmp_path / "p", n_images=2, seed=3, workers=1)
+
+
+def test_a_ruler_on_an_image_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(DataError, match="PHANTOM_0000009"):
+        write_phantom(tmp_path / "p", n_images=2, seed=3, rulers=["PHANTOM_0000009"])

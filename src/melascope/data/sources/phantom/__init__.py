@@ -9,6 +9,7 @@ from melascope.data.sources.phantom.artefacts import (
     add_dark_corners,
     add_gel_bubbles,
     add_hair,
+    add_ink,
     add_ruler,
 )
 from melascope.data.sources.phantom.release import GENERATOR_VERSION, MARKER, write_phantom
@@ -21,6 +22,7 @@ __all__ = [
     "add_dark_corners",
     "add_gel_bubbles",
     "add_hair",
+    "add_ink",
     "add_ruler",
     "write_phantom",
 ]

@@ -103,6 +103,20 @@ def add_colour_patch(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return _painted(rgb, cover, colours[rng.integers(len(colours))] * rng.uniform(0.85, 1.1))
 
 
+def add_ink(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Strokes of a surgeon's marker pen round the lesion (Winkler et al. 2019): gentian violet, uneven, half opaque."""
+    height, width = rgb.shape[:2]
+    unit = width / 600
+    cover, draw = _sheet(rgb)
+    for start in rng.uniform(0, _TAU) + _TAU / 4 * np.arange(rng.integers(1, 4)):
+        turn = start + np.linspace(0, rng.uniform(0.4, 1.1), 16)
+        away = rng.uniform(0.36, 0.46) + np.cumsum(rng.normal(0, 0.004, 16))
+        path = np.stack([0.5 + away * np.cos(turn), 0.5 + away * np.sin(turn)], axis=1) * (width, height)
+        _line(draw, path, rng.uniform(6, 11) * unit, int(rng.uniform(130, 200)))
+    cover = cover.reduce(2).filter(ImageFilter.BoxBlur(1.2 * unit))
+    return _painted(rgb, cover, np.array([72.0, 44.0, 128.0]) * rng.uniform(0.85, 1.15))
+
+
 ARTEFACTS: dict[str, tuple[Artefact, float]] = {
     "colour_patch": (add_colour_patch, 0.03),
     "gel_bubbles": (add_gel_bubbles, 0.07),
@@ -110,7 +124,9 @@ ARTEFACTS: dict[str, tuple[Artefact, float]] = {
     "ruler": (add_ruler, 0.08),
     "dark_corners": (add_dark_corners, 0.13),
 }
-"""Name -> function and the share of phantom images that carry it, in the order in which they are laid on."""
+"""Name -> function and the share of phantom images that carry it, in the order in which they are laid on.
+
+Ink is in none: `add_ink` is there to be put on pictures (`explain/edits.py`)."""
 
 
 def _sheet(rgb: np.ndarray) -> tuple[Image.Image, ImageDraw.ImageDraw]:

@@ -39,7 +39,7 @@ _SITE: dict[str, dict[str, float]] = {
 }
 _UNKNOWN = {"age": 0.01, "sex": 0.01, "localization": 0.025}
 # First of the keys after the user's seed: separate streams for separate questions.
-_CLASS, _PATIENT, PAINT, VIEW = 1, 2, 3, 4
+_CLASS, _PATIENT, PAINT, VIEW, RULER = 1, 2, 3, 4, 5
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import io
 import multiprocessing
 import shutil
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -45,6 +45,7 @@ def write_phantom(
     seed: int = 1,
     workers: int = 2,
     zipped: bool = False,
+    rulers: Collection[str] | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Write a phantom in the layout of a HAM10000 release, and return its folder.
@@ -59,6 +60,9 @@ def write_phantom(
     seed : of everything that is drawn.
     workers : processes; 1 stays in this one.
     zipped : write the images and masks as the release's three zips instead of folders.
+    rulers : ids of the images that show a ruler, and no other does; None leaves it to chance. Two phantoms of one
+        seed that differ in this differ in nothing but rulers: so a shortcut is planted, and its twin without it
+        (benchmarks/planted_shortcut.py).
     progress : called with (images done, images in all).
 
     Raises
@@ -72,16 +76,16 @@ def write_phantom(
             expected="at least 1 image, a seed of 0 or more and at least 1 worker",
         )
     folder = make_folder(Path(folder))
-    facts = _facts(n_images, seed, zipped)
+    jobs = list(images(seed, n_images))
+    facts = _facts(n_images, seed, zipped, _checked_rulers(rulers, jobs))
     if _already_complete(folder, facts):
         return folder
     write_json(folder / MARKER, {**facts, "complete": False})
     _clear(folder)
-    jobs = list(images(seed, n_images))
     with ExitStack() as stack:
         put = stack.enter_context(_Zips(folder)) if zipped else _Folders(folder)
         half = (n_images + 1) // 2
-        for done, (image, jpeg, png) in enumerate(_rendered(seed, jobs, workers), start=1):
+        for done, (image, jpeg, png) in enumerate(_rendered(seed, jobs, workers, rulers), start=1):
             name = image_id(image)
             put(IMAGE_PARTS[image >= half], f"{name}.jpg", jpeg)
             put(MASKS, f"{name}_segmentation.png", png)
@@ -104,8 +108,21 @@ def metadata_csv(jobs: Iterable[Job]) -> str:
     return text.getvalue()
 
 
-def _facts(n_images: int, seed: int, zipped: bool) -> dict[str, Any]:
-    call = f"write_phantom('FOLDER', n_images={n_images}, seed={seed}{', zipped=True' if zipped else ''})"
+def _checked_rulers(rulers: Collection[str] | None, jobs: list[Job]) -> list[str] | None:
+    """The ids in order; one that the phantom will not have is refused."""
+    unknown = sorted(set(rulers or ()) - {image_id(image) for image, _ in jobs})
+    if unknown:
+        raise DataError(
+            f"Rulers are wanted on {len(unknown)} images that the phantom does not have, e.g. {unknown[0]}.",
+            expected=f"ids from {image_id(0)} to {image_id(len(jobs) - 1)}",
+        )
+    return None if rulers is None else sorted(set(rulers))
+
+
+def _facts(n_images: int, seed: int, zipped: bool, rulers: list[str] | None = None) -> dict[str, Any]:
+    call = f"write_phantom('FOLDER', n_images={n_images}, seed={seed}{', zipped=True' if zipped else ''}"
+    call += ")" if rulers is None else ", rulers=[the ids below])"
+    planted = {} if rulers is None else {"rulers": rulers}
     return {
         "source": "phantom",
         "notice": "SYNTHETIC. Every image and every row here was drawn by a program; there is no patient and no real "
@@ -115,6 +132,7 @@ def _facts(n_images: int, seed: int, zipped: bool) -> dict[str, Any]:
         "n_images": n_images,
         "zipped": zipped,
         "regenerate": f'python -c "from melascope.data.sources.phantom import write_phantom; {call}"',
+        **planted,
     }
 
 
@@ -132,15 +150,20 @@ def _already_complete(folder: Path, facts: dict[str, Any]) -> bool:
     found = read_json(folder / MARKER)
     if not found.get("complete"):
         return False
-    asked = ("generator_version", "seed", "n_images", "zipped")
-    if all(found.get(name) == facts[name] for name in asked):
+    asked = ("generator_version", "seed", "n_images", "zipped", "rulers")
+    if all(found.get(name) == facts.get(name) for name in asked):
         return True
     raise OutputError(
-        "The folder holds another phantom: " + ", ".join(f"{name} {found.get(name)}" for name in asked) + ".",
+        "The folder holds another phantom: " + ", ".join(f"{name} {_told(found, name)}" for name in asked) + ".",
         where=folder,
-        expected=", ".join(f"{name} {facts[name]}" for name in asked),
+        expected=", ".join(f"{name} {_told(facts, name)}" for name in asked),
         fix="choose another folder, or delete this one",
     )
+
+
+def _told(facts: dict[str, Any], name: str) -> str:
+    value = facts.get(name, "by chance" if name == "rulers" else None)
+    return f"on {len(value)} named images" if isinstance(value, list) else str(value)
 
 
 def _clear(folder: Path) -> None:
@@ -151,9 +174,11 @@ def _clear(folder: Path) -> None:
         (folder / f"{name}.zip").unlink(missing_ok=True)
 
 
-def _rendered(seed: int, jobs: list[Job], workers: int) -> Iterator[tuple[int, bytes, bytes]]:
+def _rendered(
+    seed: int, jobs: list[Job], workers: int, rulers: Collection[str] | None = None
+) -> Iterator[tuple[int, bytes, bytes]]:
     """(image number, JPEG, PNG) in order, drawn in this process or by `workers` of them."""
-    draw = partial(_draw, seed)
+    draw = partial(_draw, seed, None if rulers is None else frozenset(rulers))
     if workers == 1:
         yield from map(draw, jobs)
         return
@@ -174,9 +199,10 @@ def _rendered(seed: int, jobs: list[Job], workers: int) -> Iterator[tuple[int, b
             raise
 
 
-def _draw(seed: int, job: Job) -> tuple[int, bytes, bytes]:
+def _draw(seed: int, rulers: frozenset[str] | None, job: Job) -> tuple[int, bytes, bytes]:
     image, lesion = job
-    return (image, *encode(*render(seed, image, lesion)))
+    ruler = None if rulers is None else image_id(image) in rulers
+    return (image, *encode(*render(seed, image, lesion, ruler=ruler)))
 
 
 class _Folders:

@@ -14,7 +14,7 @@ from scipy import ndimage
 from melascope.data.sources.phantom import other_classes, structures
 from melascope.data.sources.phantom.artefacts import ARTEFACTS
 from melascope.data.sources.phantom.canvas import HEIGHT, WIDTH, Canvas, View, enlarged
-from melascope.data.sources.phantom.lesions import PAINT, VIEW, Lesion, keyed
+from melascope.data.sources.phantom.lesions import PAINT, RULER, VIEW, Lesion, keyed
 from melascope.data.sources.phantom.melanocytic import melanocytic
 from melascope.data.sources.phantom.skin import lay_skin, light, surface
 
@@ -34,8 +34,13 @@ PAINTERS: dict[str, Painter] = {
 _SUN_EXPOSED = frozenset({"face", "scalp", "neck", "ear", "hand", "upper extremity"})
 
 
-def render(seed: int, image: int, lesion: Lesion) -> tuple[np.ndarray, np.ndarray]:
+def render(seed: int, image: int, lesion: Lesion, *, ruler: bool | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Picture and mask of image number `image`, which shows `lesion`.
+
+    Parameters
+    ----------
+    ruler : whether a ruler lies beside the lesion; None leaves that to chance. All else in the picture is the same
+        with it and without: its ruler has a random stream of its own.
 
     Returns
     -------
@@ -55,8 +60,11 @@ def render(seed: int, image: int, lesion: Lesion) -> tuple[np.ndarray, np.ndarra
     light(canvas, view_rng)
     blur = float(view_rng.uniform(0.3, 0.9)) if view_rng.random() < 0.16 else 0.0  # one in six is out of focus
     rgb = canvas.picture(surface(view_rng), blur)
-    for add, share in ARTEFACTS.values():
-        if view_rng.random() < share:
+    for name, (add, share) in ARTEFACTS.items():
+        by_chance = view_rng.random() < share
+        if name == "ruler" and ruler is not None:
+            rgb = add(rgb, keyed(seed, RULER, image)) if ruler else rgb
+        elif by_chance:
             rgb = add(rgb, view_rng)
     return rgb, lesion_mask(border)
 
