@@ -58,6 +58,16 @@ class AugmentRecipe(Strict):
     brightness: float = Field(0.1, ge=0, lt=1)
     contrast: float = Field(0.1, ge=0, lt=1)
     saturation: float = Field(0.1, ge=0, lt=1)
+    crop: float = Field(0.0, ge=0, lt=1)  # at most this share of each side is cut away
+    gamma: float = Field(0.0, ge=0, lt=1)  # exponent within exp(± gamma)
+    white_balance: float = Field(0.0, ge=0, lt=1)  # each channel's gain within 1 ± this
+    vignette: float = Field(0.0, ge=0, le=1)  # at most this share of the light is lost in the corners
+    blur: float = Field(0.0, ge=0, le=8)  # largest sigma, in pixels of the input
+    hair: float = Field(0.0, ge=0, le=1)  # share of the images that get hairs,
+    ruler: float = Field(0.0, ge=0, le=1)  # a millimetre scale,
+    dark_corners: float = Field(0.0, ge=0, le=1)  # the round field of a contact dermatoscope
+    mixup: float = Field(0.0, ge=0, le=10)  # alpha of Beta(alpha, alpha); with cutmix too, each batch draws one of both
+    cutmix: float = Field(0.0, ge=0, le=10)
 
 
 class TrainRecipe(Strict):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from melascope.config import AugmentRecipe
-from melascope.models.augment import augment, normalise
+from melascope.models.augment import AUGMENTATIONS, augment, normalise
+from melascope.models.mixing import MIXING, Mixture, draw_mixture
 from melascope.models.order import keyed_generator
 
 OFF = {"flip": False, "rotate_degrees": 0, "scale": 0, "brightness": 0, "contrast": 0, "saturation": 0}
@@ -99,3 +100,115 @@ def test_images_do_not_share_a_draw_and_the_key_alone_decides():
     np.testing.assert_array_equal(once, twice)
     assert len({image.tobytes() for image in once}) == 6
     assert (once != other).any()
+
+
+STRENGTHS = {  # row of AUGMENTATIONS -> a recipe that turns it on
+    "geometry": {"crop": 0.4},
+    "hair": {"hair": 1.0},
+    "ruler": {"ruler": 1.0},
+    "light": {"brightness": 0.3},
+    "gamma": {"gamma": 0.4},
+    "white_balance": {"white_balance": 0.2},
+    "vignette": {"vignette": 0.6},
+    "blur": {"blur": 2.0},
+    "dark_corners": {"dark_corners": 1.0},
+}
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_every_augmentation_changes_the_images_stays_in_range_and_follows_its_key(name):
+    pixels = noise(6, 48, 64)
+    found, again, other = (augmented(pixels, key=key, **STRENGTHS[name]) for key in (1, 1, 2))
+    np.testing.assert_array_equal(found, again)
+    assert (found != other).any()
+    assert found.min() >= -1e-5 and found.max() <= 1 + 1e-5
+    assert (np.abs(found - pixels / 255).max((1, 2, 3)) > 0.01).all()
+
+
+ON_BY_DEFAULT = {"flip", "rotate_degrees", "scale", "brightness", "contrast", "saturation"}  # as in the seed's project
+
+
+def test_what_was_added_is_off_where_a_recipe_does_not_ask_for_it():
+    keys = {key for keys, _ in AUGMENTATIONS.values() for key in keys} | set(MIXING)
+    assert keys == set(AugmentRecipe.model_fields)
+    assert all(getattr(AugmentRecipe(), key) == 0 for key in keys - ON_BY_DEFAULT)
+
+
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name not in ("geometry", "light")])
+def test_an_augmentation_that_is_turned_on_does_not_move_the_draws_of_the_others(name):
+    pixels = (noise(4, 48, 64) // 4 + 96).astype(np.uint8)
+    alone = augmented(pixels, flip=True, rotate_degrees=180, brightness=0.1)
+    if name in ("hair", "ruler"):  # these come before the light: what is left uncovered must be the same
+        found = augmented(pixels, flip=True, rotate_degrees=180, brightness=0.1, **STRENGTHS[name])
+        assert np.isclose(found, alone, atol=1e-6).all(-1).mean() > 0.5
+    else:
+        zero_like = augmented(pixels, flip=True, rotate_degrees=180, brightness=0.1, **{name: 1e-6})
+        np.testing.assert_allclose(zero_like, alone, atol=1e-3)
+
+
+def test_processes_that_share_a_batch_see_the_images_that_one_would_see():
+    pixels = torch.from_numpy(noise(7, 48, 64))
+    recipe = AugmentRecipe(rotate_degrees=180, **{key: value for on in STRENGTHS.values() for key, value in on.items()})
+    whole = augment(pixels, recipe, *PLAIN, keyed_generator("augment", 1))
+    for kept in (np.array([0, 2, 4, 6]), np.array([1, 3, 5])):
+        part = augment(pixels[kept], recipe, *PLAIN, keyed_generator("augment", 1), of_batch=(7, kept))
+        torch.testing.assert_close(part, whole[kept], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["hair", "ruler", "dark_corners"])
+def test_only_the_asked_share_of_the_images_is_covered(name):
+    pixels = np.full((300, 24, 32, 3), 200, dtype=np.uint8)
+    touched = (np.abs(augmented(pixels, **{name: 0.3}) - 200 / 255) > 1e-4).any((1, 2, 3))
+    assert 60 <= touched.sum() <= 120  # 90 expected, ± 3.8 sigma
+
+
+def test_gamma_white_balance_and_vignette_are_their_formulas():
+    pixels = (noise(40) // 4 + 96).astype(np.uint8)
+    exponent = np.log(augmented(pixels, gamma=0.3)) / np.log(pixels / 255)
+    np.testing.assert_allclose(exponent, exponent[:, :1, :1, :1].repeat(24, 1).repeat(32, 2).repeat(3, 3), rtol=1e-3)
+    assert np.abs(np.log(exponent)).max() <= 0.3 + 1e-3 and np.ptp(np.log(exponent)) > 0.4
+    gain = augmented(pixels, white_balance=0.1) / (pixels / 255)
+    np.testing.assert_allclose(gain, gain[:, :1, :1].repeat(24, 1).repeat(32, 2), rtol=1e-4)
+    assert np.abs(gain - 1).max() <= 0.1 + 1e-4 and (np.ptp(gain, axis=-1)[:, 0, 0] > 0.01).mean() > 0.9
+    left = augmented(np.full((40, 24, 32, 3), 255, dtype=np.uint8), vignette=0.5)[..., 0]
+    assert (left[:, 10:14, 14:18].mean((1, 2)) >= left[:, [0, 0, -1, -1], [0, -1, 0, -1]].min(1)).all()
+    assert left.min() >= 0.5 - 1e-4 and left.min() < 0.7 and left.max() <= 1
+
+
+def test_blur_keeps_the_mean_and_spreads_a_dot_by_its_sigma():
+    pixels = np.zeros((50, 33, 33, 3), dtype=np.uint8)
+    pixels[:, 16, 16] = 255
+    found = augmented(pixels, blur=2.0)[..., 0].astype(np.float64)
+    np.testing.assert_allclose(found.sum((1, 2)), 1, atol=1e-4)
+    y = np.arange(33)[:, None] - 16
+    sigma = np.sqrt((found * y**2).sum((1, 2)))
+    assert sigma.max() <= 2.01 and np.ptp(sigma) > 1.5
+
+
+def test_a_crop_keeps_the_promised_share_of_each_side():
+    x = np.arange(64, dtype=np.uint8)
+    pixels = np.broadcast_to(x[None, None, :, None] * 4, (80, 48, 64, 3)).copy()
+    found = augmented(pixels, crop=0.4)[:, 24, :, 0] * 255 / 4  # which column is seen where
+    shown = (found[:, 40] - found[:, 20]) / 20
+    assert shown.min() >= 0.6 - 0.02 and shown.max() <= 1.02 and np.ptp(shown) > 0.25
+    assert found.min() >= 0 and found.max() <= 63
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_a_mixture_holds_its_share_of_each_image(name):
+    own, partner = torch.zeros(2, 3, 20, 30), torch.ones(2, 3, 20, 30)
+    for step in range(30):
+        mixture = draw_mixture(AugmentRecipe(**{name: 1.0}), 2, 1, 0, step)
+        mixed, share = MIXING[name](own, partner, mixture)
+        assert mixed.mean().item() == pytest.approx(1 - share, abs=1e-5)
+        assert sorted(mixture.partner) == [0, 1]
+        assert set(mixed.unique().tolist()) <= {0.0, 1.0} or name == "mixup"
+
+
+def test_mixtures_are_keyed_and_absent_unless_asked_for():
+    assert draw_mixture(AugmentRecipe(), 8, 1, 0, 0) is None
+    both = AugmentRecipe(mixup=0.4, cutmix=1.0)
+    drawn = [draw_mixture(both, 8, 1, 0, step) for step in range(40)]
+    assert {mixture.method for mixture in drawn} == set(MIXING)
+    again = draw_mixture(both, 8, 1, 0, 3)
+    assert isinstance(again, Mixture) and again.share == drawn[3].share and (again.partner == drawn[3].partner).all()

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from melascope.config import AugmentRecipe
+from melascope.models.draws import Draws
+from melascope.models.lighting import add_blur, add_vignette, vary_gamma, vary_light, vary_white_balance
+from melascope.models.occlusion import add_dark_corners, add_hair, add_ruler
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+Augmentation = Callable[[torch.Tensor, AugmentRecipe, Draws], torch.Tensor]
+"""(m, 3, height, width) in [0, 1], the recipe's strengths, random numbers -> the same shape and range."""
+
+
+def vary_geometry(batch: torch.Tensor, recipe: AugmentRecipe, draws: Draws) -> torch.Tensor:
+    """Flips, rotation, zoom and crop in one resampling; what comes in from outside is the picture's mirror image."""
+    matrix = _affine_matrices(batch.shape[-2] / batch.shape[-1], recipe, draws)
+    grid = functional.affine_grid(matrix, list(batch.shape), align_corners=False)
+    return functional.grid_sample(batch, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+AUGMENTATIONS: dict[str, tuple[tuple[str, ...], Augmentation]] = {
+    # name -> keys of the recipe that turn it on, function; in the order in which light meets them. A new one is a row.
+    "geometry": (("flip", "rotate_degrees", "scale", "crop"), vary_geometry),
+    "hair": (("hair",), add_hair),
+    "ruler": (("ruler",), add_ruler),
+    "light": (("brightness", "contrast", "saturation"), vary_light),
+    "gamma": (("gamma",), vary_gamma),
+    "white_balance": (("white_balance",), vary_white_balance),
+    "vignette": (("vignette",), add_vignette),
+    "blur": (("blur",), add_blur),
+    "dark_corners": (("dark_corners",), add_dark_corners),
+}
+_FIRST = ("geometry", "light")
+"""These draw from the step's generator itself, one after the other, also where they are off: as runs before 0.3 did."""
 
 
 def normalise(pixels: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
@@ -24,8 +53,7 @@ def normalise(pixels: torch.Tensor, mean: tuple[float, ...], std: tuple[float, .
     -------
     batch : (n, 3, height, width) float32
     """
-    batch = pixels.permute(0, 3, 1, 2).to(torch.float32) / 255
-    return _standardise(batch, mean, std)
+    return _standardise(_in_unit_range(pixels), mean, std)
 
 
 def augment(
@@ -34,18 +62,31 @@ def augment(
     mean: tuple[float, ...],
     std: tuple[float, ...],
     generator: torch.Generator,
+    *,
+    of_batch: tuple[int, np.ndarray] | None = None,
 ) -> torch.Tensor:
-    """Vary a whole batch on its device: flips, rotation and zoom in one resampling, then colour and light.
+    """Vary a whole batch on its device, row by row of `AUGMENTATIONS`; shapes as in `normalise`.
 
     Random numbers come from `generator` (a CPU generator keyed by seed, epoch and step), so the same step
-    sees the same images on every device and after every resume. Shapes as in `normalise`.
+    sees the same images on every device and after every resume.
+
+    Parameters
+    ----------
+    of_batch : (images of the whole batch, (m,) which of them `pixels` are), where several processes share a batch
     """
-    batch = pixels.permute(0, 3, 1, 2).to(torch.float32) / 255
-    n = len(batch)
-    matrix = _affine_matrices(n, batch.shape[-2] / batch.shape[-1], recipe, generator).to(batch.device)
-    grid = functional.affine_grid(matrix, list(batch.shape), align_corners=False)
-    batch = functional.grid_sample(batch, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return _standardise(_vary_light(batch, recipe, generator), mean, std)
+    n, kept = of_batch or (len(pixels), np.arange(len(pixels)))
+    batch = _in_unit_range(pixels)
+    draws = Draws(generator, n, kept, batch.device)
+    for name, (keys, function) in AUGMENTATIONS.items():
+        if name in _FIRST:
+            batch = function(batch, recipe, draws)
+        elif any(getattr(recipe, one) for one in keys):
+            batch = function(batch, recipe, draws.of(name))
+    return _standardise(batch, mean, std)
+
+
+def _in_unit_range(pixels: torch.Tensor) -> torch.Tensor:
+    return pixels.permute(0, 3, 1, 2).to(torch.float32) / 255
 
 
 def _standardise(batch: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
@@ -54,36 +95,22 @@ def _standardise(batch: torch.Tensor, mean: tuple[float, ...], std: tuple[float,
     return ((batch - centre) / spread).contiguous()
 
 
-def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
-    return low + (high - low) * torch.rand(n, generator=generator)
-
-
-def _affine_matrices(n: int, aspect: float, recipe: AugmentRecipe, generator: torch.Generator) -> torch.Tensor:
-    """(n, 2, 3) matrices from output to input, in coordinates where both half axes are 1; `aspect` = height / width."""
-    angle = _uniform(n, -1, 1, generator) * math.radians(recipe.rotate_degrees)
-    zoom = 1 + _uniform(n, -1, 1, generator) * recipe.scale
-    flip = torch.where(torch.rand(n, 2, generator=generator) < 0.5, -1.0, 1.0)
+def _affine_matrices(aspect: float, recipe: AugmentRecipe, draws: Draws) -> torch.Tensor:
+    """(m, 2, 3) matrices from output to input, in coordinates where both half axes are 1; `aspect` = height / width."""
+    angle = draws.uniform(-1, 1) * math.radians(recipe.rotate_degrees)
+    zoom = 1 + draws.uniform(-1, 1) * recipe.scale
+    flip = torch.where(draws.uniform(0, 1, 2) < 0.5, -1.0, 1.0)
     if not recipe.flip:
-        flip = torch.ones(n, 2)
+        flip = torch.ones_like(flip)
+    cropping = draws.of("crop")
+    kept = 1 - recipe.crop * cropping.uniform(0, 1)
+    zoom = zoom * kept
     cosine, sine = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-    matrix = torch.zeros(n, 2, 3)
+    matrix = torch.zeros(len(angle), 2, 3, device=angle.device)
     matrix[:, 0, 0] = cosine * flip[:, 0]
     matrix[:, 0, 1] = -sine * aspect * flip[:, 1]
     matrix[:, 1, 0] = sine / aspect * flip[:, 0]
     matrix[:, 1, 1] = cosine * flip[:, 1]
+    if recipe.crop:
+        matrix[:, :, 2] = (1 - kept)[:, None] * cropping.uniform(-1, 1, 2)
     return matrix
-
-
-def _vary_light(batch: torch.Tensor, recipe: AugmentRecipe, generator: torch.Generator) -> torch.Tensor:
-    n = len(batch)
-    factors = [
-        (1 + _uniform(n, -1, 1, generator) * strength).view(n, 1, 1, 1).to(batch.device)
-        for strength in (recipe.brightness, recipe.contrast, recipe.saturation)
-    ]
-    brightness, contrast, saturation = factors
-    batch = batch * brightness
-    luma = torch.tensor(_LUMA, device=batch.device).view(1, 3, 1, 1)
-    grey = (batch * luma).sum(1, keepdim=True)
-    batch = grey.mean((2, 3), keepdim=True) + (batch - grey.mean((2, 3), keepdim=True)) * contrast
-    grey = (batch * luma).sum(1, keepdim=True)
-    return (grey + (batch - grey) * saturation).clamp(0, 1)
