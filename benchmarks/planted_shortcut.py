@@ -22,28 +22,23 @@ import numpy as np
 
 from melascope.classes import RESEARCH_ONLY
 from melascope.config import Recipe, read_recipe
-from melascope.data.pixels import resize_image
 from melascope.data.sources import read_dataset
 from melascope.data.sources.phantom import write_phantom
 from melascope.data.sources.phantom.lesions import image_id, images
-from melascope.data.split import Split, make_split
-from melascope.evaluation.operating_point import OperatingPoint
-from melascope.explain.answers import Asker
-from melascope.explain.artefacts import Specimen, ask_with_artefacts
+from melascope.data.split import Split, make_split, read_split
+from melascope.explain.artefacts import ask_with_artefacts
 from melascope.explain.paired import ABSENT, FLOOR, FOUND
 from melascope.files import write_json
 from melascope.models.classifier import Classifier
-from melascope.stages.explaining import _mask_of, resize_mask
+from melascope.stages.intervening import asker_of, specimens_of
 from melascope.stages.reporting import Reporter
-from melascope.stages.scoring import load_image
 from melascope.stages.training import start_run, train_run
-from melascope.tables.columns import unknown_text
 from melascope.tables.lesions import LesionTable
 from melascope.tables.runs import RunDirectory
 
 RECIPE = Path(__file__).parents[1] / "recipes/planted-shortcut.toml"
 FRACTIONS = (0.7, 0.1, 0.2)
-AUDIT_SIZE = (300, 225)  # of the pictures that are edited: three times what the network sees
+AUDIT_WIDTH = 300  # of the pictures that are edited: three times what the network sees
 
 
 def table_of(seed: int, n_images: int) -> LesionTable:
@@ -52,7 +47,7 @@ def table_of(seed: int, n_images: int) -> LesionTable:
     known = {"image_id": [image_id(image) for image, _ in jobs]}
     known |= {"lesion_id": [one.lesion_id for _, one in jobs], "dx": [one.dx for _, one in jobs]}
     columns = {name: np.array(values, dtype=object) for name, values in known.items()}
-    empty = {name: unknown_text(n_images) for name in LesionTable.columns() if name not in columns}
+    empty = {name: np.full(n_images, "", dtype=object) for name in LesionTable.columns() if name not in columns}
     numbers = {name: np.zeros(n_images, dtype=np.int64) for name in ("width", "height")}
     return LesionTable(Path(), "phantom", **(empty | columns | numbers | {"age": np.full(n_images, np.nan)}))
 
@@ -76,32 +71,16 @@ def trained(planted: bool, seed: int, n_images: int, recipe: Recipe, folder: Pat
     same = make_split(drawn, seed=seed, fractions=FRACTIONS)
     assert np.array_equal(same.of(drawn), split.of(table))
     same.write(folder / "split.csv")
-    run = start_run(
-        replace_seed(recipe, seed), data=folder / "phantom", split=folder / "split.csv", runs=folder / "runs"
-    )
+    seeded = recipe.model_copy(update={"seed": seed})
+    run = start_run(seeded, data=folder / "phantom", split=folder / "split.csv", runs=folder / "runs")
     return train_run(run, Reporter.silent())
-
-
-def replace_seed(recipe: Recipe, seed: int) -> Recipe:
-    return recipe.model_copy(update={"seed": seed})
 
 
 def audited(run: RunDirectory, folder: Path, seed: int) -> list[dict]:
     """The six artefacts on the test images."""
-    classifier, point = Classifier.load(run), OperatingPoint.read(run.operating_point)
-    card = classifier.card
     table = read_dataset(folder / "phantom")
-    from melascope.data.split import read_split
-
     table = table.subset(read_split(run.split, table).of(table) == "test")
-
-    def load(row: int) -> Specimen:
-        image = load_image(table, row)
-        small = resize_image(image, *AUDIT_SIZE)
-        lesion = resize_mask(_mask_of(table, row, image), *AUDIT_SIZE)
-        return Specimen(table.image_id[row], table.lesion_key[row], small, lesion)
-
-    ask = Asker(classifier.logits, card.input_width, card.input_height, card.temperature, point.target, point.threshold)
+    load, ask = specimens_of(table, widest=AUDIT_WIDTH), asker_of(run, Classifier.load(run))
     effects = ask_with_artefacts(len(table), load, ask, seed=seed).effects()
     return [
         {

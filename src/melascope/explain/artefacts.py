@@ -42,12 +42,14 @@ class Specimen:
     ----------
     image : (height, width, 3) uint8
     lesion : (height, width) bool
+    mask_source : where the lesion comes from: "data set" or "segmented"
     """
 
     image_id: str
     lesion_key: str
     image: np.ndarray
     lesion: np.ndarray
+    mask_source: str = "data set"
 
 
 Load = Callable[[int], Specimen]
