@@ -119,7 +119,7 @@ def render_overlay(
         return image.copy()
     cells = np.minimum(positive / scale, 1) * 255 + 0.5  # limited and rounded here: few cells, many pixels
     coloured = Image.fromarray(upsample_map(cells, image.shape[1], image.shape[0]).astype(np.uint8))
-    coloured.putpalette(_palette(colormap, opacity), "RGBA")
+    coloured.putpalette(palette(colormap, opacity), "RGBA")
     coloured = coloured.convert("RGBA")
     overlay = Image.fromarray(image)
     overlay.paste(coloured, mask=coloured)
@@ -127,8 +127,8 @@ def render_overlay(
 
 
 @lru_cache(maxsize=16)
-def _palette(colormap: str, opacity: float) -> bytes:
-    """256 colours as RGBA bytes; alpha is 0 at 0, and full from half of the scale on."""
+def palette(colormap: str = COLORMAP, opacity: float = OPACITY) -> bytes:
+    """256 colours as RGBA bytes, for 0 to the top of the scale; alpha is 0 at 0, and full from half of the scale on."""
     if colormap not in matplotlib.colormaps:
         raise ExplainError(f"There is no colormap {colormap!r}.", expected="a name of matplotlib, e.g. viridis or jet")
     if not 0 <= opacity <= 1:
