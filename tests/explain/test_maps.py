@@ -9,7 +9,8 @@ from torch import nn
 
 from melascope.classes import CLASSES
 from melascope.errors import ExplainError
-from melascope.explain.maps import AUTOGRAD, CLOSED_FORM, MapEngine, make_maps
+from melascope.explain.maps import AUTOGRAD, CLOSED_FORM, INPUT_GRADIENTS, PASSES, MapEngine, make_maps
+from melascope.explain.methods import METHODS
 from melascope.tables.maps import MapStore
 
 torch.set_num_threads(1)
@@ -233,22 +234,54 @@ def assert_no_trace(before, after):
         assert torch.equal(value, after["state"][name]), name
 
 
-@pytest.mark.parametrize("layer", ["auto", "features.1"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("broken", [False, True])
-def test_no_trace_is_left(layer, broken):
+@pytest.mark.parametrize("fast", [False, True])
+def test_no_trace_is_left(method, broken, fast):
     """In training mode but for one frozen norm; BatchNorm's statistics must not move."""
     model = Guarded().train()
     model.features[1].eval()
     model.features[0].weight.requires_grad_(False)
     before = traces(model)
-    engine = MapEngine(model, layer=layer)
+    engine = MapEngine(model, method=method, fast=fast)
     assert_no_trace(before, traces(model))
-    model.broken = broken
+    engine._runner.broken = model.broken = broken
+    batch = random_batch()
     if broken:
         with pytest.raises(RuntimeError, match="broken head"):
-            engine(random_batch())
+            engine(batch)
     else:
-        engine(random_batch())
+        logits, maps = engine(batch)
+        assert logits.grad_fn is None and maps.grad_fn is None and not maps.requires_grad
+    assert batch.grad is None and not batch.requires_grad
+    assert_no_trace(before, traces(model))
+
+
+@pytest.mark.parametrize("calls", [1, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_no_trace_is_left_where_the_model_breaks_later(method, calls):
+    """Methods that ask the model many times clean up after the pass that fails too."""
+    model = Guarded().train()
+    engine, left = MapEngine(model, method=method), [calls]
+    before = traces(model)
+
+    def count(*_):
+        left[0] -= 1
+        if left[0] <= 0:
+            raise RuntimeError("broken head")
+
+    handle = model.norm.register_forward_pre_hook(count)
+    if calls == 1 or (engine.path in (PASSES, INPUT_GRADIENTS) and method != "eigencam"):
+        with pytest.raises(RuntimeError, match="broken head"):
+            engine(random_batch())
+    handle.remove()
+    assert_no_trace(before, traces(model))
+
+
+def test_a_layer_of_the_engine_leaves_no_trace_either():
+    model = Guarded().train()
+    before = traces(model)
+    MapEngine(model, layer="features[1]")(random_batch())
     assert_no_trace(before, traces(model))
 
 
@@ -309,6 +342,36 @@ def test_weights_that_are_not_finite_are_refused():
         model.fc.bias.fill_(float("inf"))
     with pytest.raises(ExplainError, match="not finite"):
         engine(random_batch())
+
+
+@pytest.mark.parametrize("classes", [[], [2], [-1], [0, 7]])
+def test_classes_that_the_model_has_not_are_refused(classes):
+    engine = MapEngine(TinyNet(), probe_size=(6, 8))
+    with pytest.raises(ExplainError, match="columns"):
+        engine(random_batch(), classes=classes)
+    with pytest.raises(ExplainError, match="columns"):
+        engine.contrast(random_batch(), 2)
+
+
+@pytest.mark.parametrize("layer", ["auto", "blocks[4]"])
+def test_a_subset_of_the_classes(made, layer):
+    engine = MapEngine(made("efficientnet_b0"), layer=layer)
+    logits, maps = engine(random_batch())
+    few_logits, few = engine(random_batch(), classes=[4, 1])
+    torch.testing.assert_close(few_logits, logits)
+    torch.testing.assert_close(few, maps[:, [4, 1]])
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "convnext_atto"])
+def test_fast_maps_are_near_and_say_what_they_are(made, name):
+    model, batch = made(name), random_batch()
+    engine, fast = MapEngine(model), MapEngine(model, fast=True)
+    assert (engine.precision, fast.precision) == ("float32", "bfloat16, channels last")
+    (logits, maps), (rough_logits, rough) = engine(batch), fast(batch)
+    assert rough.dtype == rough_logits.dtype == torch.float32
+    assert next(model.parameters()).dtype == torch.float32
+    assert 0 < (rough - maps).abs().max() < 0.1 * maps.abs().max()
+    torch.testing.assert_close(rough_logits, logits, rtol=0, atol=0.1 * logits.abs().max().item())
 
 
 def test_double_precision():

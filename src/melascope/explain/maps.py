@@ -10,20 +10,26 @@ from torch import Tensor, nn
 
 from melascope.classes import CLASSES
 from melascope.errors import ExplainError
-from melascope.explain.layers import (
-    checked_layer,
-    evaluation_mode,
-    forward_hook,
-    last_before_pooling,
-    logit_layer,
-    trace,
-)
+from melascope.explain.contrast import contrast_maps, highest_other
+from melascope.explain.layers import Trace, checked_layer, last_grid, trace
 from melascope.explain.methods import METHODS
+from melascope.explain.methods.rows import ActivationMethod, ForwardMethod, InputMethod, Seen
+from melascope.explain.running import (
+    differentiable,
+    each_gradient,
+    fast_copy,
+    input_gradients,
+    run_and_keep,
+    run_from_leaf,
+    run_plainly,
+)
 from melascope.models.augment import normalise
 from melascope.tables.maps import MapStore
 
-CLOSED_FORM, AUTOGRAD = "closed form", "autograd"
-_PROBE_SIZE = (96, 128)  # not square, so that rows and columns cannot be confused unnoticed
+CLOSED_FORM, AUTOGRAD, PASSES, INPUT_GRADIENTS = "closed form", "autograd", "forward passes", "input gradients"
+
+INPUT = "input"
+"""Stands for the layer where a method reads none."""
 
 
 class MapEngine:
@@ -37,24 +43,32 @@ class MapEngine:
     ----------
     model : (B, 3, H, W) -> logits (B, K)
     method : row of `METHODS`
-    layer : name among `model.named_modules()`; "auto" takes the last layer before pooling
-    probe_size : (height, width) of the small random batch with which the engine is tested when built
+    layer : name among `model.named_modules()`, also as `blocks[4]`; "auto" takes the last layer that is laid over the
+        image and still speaks to the logits, see `layers.last_grid`
+    probe_size : (height, width) of the random batch with which the engine is tested when built; None tries a small one
+        and then the size that the model names itself
+    fast : work on a copy of the weights in bfloat16, channels last in memory, made now. For galleries, never for
+        numbers that are reported: `precision` says so, and so does a `MapStore` made with it
 
     Attributes
     ----------
-    layer : name of the layer in use
+    layer : name of the layer in use, "input" where the method reads none
     path : "closed form" where only average pooling and one linear layer follow the layer (verified numerically when
-        the engine is built), else "autograd": what follows the layer is differentiated once a class
+        the engine is built); "autograd": what follows the layer is differentiated once a class; "forward passes" or
+        "input gradients" for methods that need them
     path_reason : why that path
+    precision : e.g. "float32", or "bfloat16, channels last"
+    n_classes : K
 
     Raises
     ------
-    ExplainError : unknown method or layer, or a model that is not supported (yet).
+    ExplainError : unknown method or layer, or a model that the method has no meaning for.
 
     Examples
     --------
     >>> engine = MapEngine(timm.create_model("resnet10t", num_classes=7))
     >>> logits, maps = engine(batch)  # (B, 3, H, W) -> (B, 7), (B, 7, h, w)
+    >>> logits, maps = engine(batch, classes=[4])  # (B, 7), (B, 1, h, w)
     """
 
     def __init__(
@@ -63,45 +77,81 @@ class MapEngine:
         *,
         method: str = "gradcam",
         layer: str = "auto",
-        probe_size: tuple[int, int] = _PROBE_SIZE,
+        probe_size: tuple[int, int] | None = None,
+        fast: bool = False,
     ) -> None:
         if method not in METHODS:
             raise ExplainError(f"There is no map method {method!r}.", expected=f"one of {', '.join(METHODS)}")
-        self.model, self.method = model, method
-        self._rule = METHODS[method]
-        probe = self._probe(probe_size)
-        steps = trace(model, probe)
-        self.layer = (
-            last_before_pooling(steps, probe_size) if layer == "auto" else checked_layer(steps, layer, probe_size)
-        )
-        self._module = model.get_submodule(self.layer)
-        self._head = logit_layer(steps)
-        shape = next(step.shape for step in steps if step.name == self.layer)
-        doubt = self._doubt_of_closed_form(probe, shape)
-        self.path = AUTOGRAD if doubt else CLOSED_FORM
-        self.path_reason = doubt or "average pooling and one linear layer follow: verified against autograd"
+        self.model, self.method, self.rule = model, method, METHODS[method]
+        self._runner, self.precision, self._fast = model, str(self.place().dtype).removeprefix("torch."), False
+        traced = trace(model, probe_size, self.place())
+        self.n_classes = traced.n_classes
+        self._choose_layer(traced, layer)
+        self._head = traced.logit_layer
+        self.path, self.path_reason = self._chosen_path(traced)
+        if fast:
+            self._runner, self.precision, self._fast = fast_copy(model), "bfloat16, channels last", True
 
     def __repr__(self) -> str:
         return f"MapEngine(method={self.method!r}, layer={self.layer!r}, path={self.path!r}: {self.path_reason})"
 
-    def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: Tensor, *, classes: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
         """Explain a batch.
 
         Parameters
         ----------
         batch : (B, 3, H, W), normalised as the model expects, of the model's dtype and on its device
+        classes : columns whose maps are wanted, in this order; None takes all K
 
         Returns
         -------
         logits : (B, K)
-        maps : (B, K, h, w), signed, in logit units: positive cells raise the class's logit. Where the path is the
-            closed form, the cells of a map add up to the logit minus its bias. Both on the model's device, no graph.
+        maps : (B, len(classes), h, w), in the method's unit; where the method is signed, positive cells raise the
+            class's logit. Where the path is Grad-CAM's closed form, the cells of a map add up to the logit minus its
+            bias. Both on the model's device, no graph.
         """
         self._check(batch)
-        logits, maps = self._closed_form(batch) if self.path == CLOSED_FORM else self._autograd(batch)
+        columns = self._columns(classes)
+        if self._fast:
+            batch = batch.to(dtype=torch.bfloat16, memory_format=torch.channels_last)
+        way = {CLOSED_FORM: self._closed_form, AUTOGRAD: self._autograd, PASSES: self._passes}
+        logits, maps = way.get(self.path, self._input_gradients)(batch, columns)
         if not (torch.isfinite(logits).all() and torch.isfinite(maps).all()):
             raise ExplainError("The model's logits or maps are not finite.", fix="check its weights and its input")
-        return logits, maps
+        return self._lifted(logits), maps
+
+    def contrast(self, batch: Tensor, of: int, against: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Why `of` and not its rival, or the other way round: the map of the difference of two logits.
+
+        Parameters
+        ----------
+        batch : (B, 3, H, W), as for a call
+        of : column, e.g. that of melanoma
+        against : column; None takes each image's highest other class, which is the predicted one unless `of` is
+
+        Returns
+        -------
+        logits : (B, K)
+        maps : (B, h, w), map of `of` minus map of its rival: positive cells speak for `of`, negative for the rival
+        rivals : (B,) columns
+        """
+        if not self.rule.signed:
+            signed = ", ".join(name for name, rule in METHODS.items() if rule.signed)
+            raise ExplainError(
+                f"{self.method} is not signed: the difference of two of its maps has no meaning.",
+                expected=f"one of {signed}",
+            )
+        if against is not None:
+            logits, maps = self(batch, classes=[of, against])
+            return logits, maps[:, 0] - maps[:, 1], torch.full((len(batch),), against, device=logits.device)
+        self._columns([of])
+        logits, maps = self(batch)
+        rivals = highest_other(logits, of)
+        return logits, contrast_maps(maps, of, rivals), rivals
+
+    def place(self) -> Tensor:
+        """A tensor of the dtype and on the device that the model computes with."""
+        return next((weight for weight in self.model.parameters() if weight.is_floating_point()), torch.empty(0))
 
     def _check(self, batch: Tensor) -> None:
         place = self.place()
@@ -119,78 +169,131 @@ class MapEngine:
                 found, expected="a finite tensor (B, 3, H, W), of the dtype and on the device of the model"
             )
 
-    def place(self) -> Tensor:
-        """A tensor of the dtype and on the device that the model computes with."""
-        return next((weight for weight in self.model.parameters() if weight.is_floating_point()), torch.empty(0))
+    def _columns(self, classes: Sequence[int] | None) -> list[int]:
+        columns = list(range(self.n_classes)) if classes is None else [int(column) for column in classes]
+        if not columns or any(not 0 <= column < self.n_classes for column in columns):
+            raise ExplainError(
+                f"The classes are {columns}.", expected=f"columns of the logits, 0 … {self.n_classes - 1}"
+            )
+        return columns
 
-    def _probe(self, size: tuple[int, int]) -> Tensor:
-        place = self.place()
-        noise = torch.randn((2, 3, *size), generator=torch.Generator().manual_seed(0))
-        return noise.to(device=place.device, dtype=place.dtype)
+    def _choose_layer(self, traced: Trace, layer: str) -> None:
+        reads_layer = isinstance(self.rule, ActivationMethod) or getattr(self.rule, "reads_layer", False)
+        if not reads_layer:
+            if layer not in ("auto", INPUT):
+                raise ExplainError(f"{self.method} looks at the input and at no layer.", where=f"layer={layer!r}")
+            self.layer, self._grid = INPUT, None
+            return
+        self.layer = last_grid(self.model, traced) if layer == "auto" else checked_layer(self.model, traced, layer)
+        self._grid = traced.step(self.layer).grid
 
-    def _closed_form(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Keep the layer's output of a plain forward pass, and weight it by the linear layer's rows."""
-        kept: list[Tensor] = []
+    def _chosen_path(self, traced: Trace) -> tuple[str, str]:
+        if isinstance(self.rule, InputMethod):
+            return INPUT_GRADIENTS, "the method differentiates the whole network"
+        if isinstance(self.rule, ForwardMethod):
+            return PASSES, "the method asks for logits and activations only"
+        self._refuse_unrectified(traced)
+        doubt = self._doubt_of_closed_form(traced)
+        if doubt:
+            return AUTOGRAD, doubt
+        return CLOSED_FORM, "average pooling and one linear layer follow: verified against autograd"
 
-        def keep(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-            kept.append(output)
+    def _refuse_unrectified(self, traced: Trace) -> None:
+        """Raise where the equation assumes activations of 0 or more and the layer's are of both signs alike."""
+        if not self.rule.needs_rectified:
+            return
+        activations = self._kept(traced.batch)[1]
+        low, high = activations.min().item(), activations.max().item()
+        if low < -high / 2:
+            raise ExplainError(
+                f"{self.method} has no meaning at {self.layer!r}: its activations go from {low:.2g} to {high:.2g}.",
+                where=f"layer={self.layer!r}",
+                expected="activations of 0 or more, as after a ReLU, which the equation assumes",
+                fix="name a layer after an activation function, or use gradcam, hirescam or layercam",
+            )
 
-        with torch.no_grad(), evaluation_mode(self.model), forward_hook(self._module, keep):
-            logits = self.model(batch)
-            return logits, self._rule.from_linear_head(kept[0], self._head.weight)
+    def _module(self) -> nn.Module:
+        return self._runner.get_submodule(self.layer)
 
-    def _autograd(self, batch: Tensor, activations: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def _lifted(self, values: Tensor) -> Tensor:
+        """Methods compute in float32 where the network did not."""
+        return values.float() if self._fast else values
+
+    def _kept(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, K) and the layer's activations (B, C, h, w) of a plain forward pass."""
+        logits, output = run_and_keep(self._runner, self._module(), batch)
+        return logits, self._lifted(self._grid.cells(output, batch.shape[2:]))
+
+    def _closed_form(self, batch: Tensor, columns: list[int]) -> tuple[Tensor, Tensor]:
+        """Weight the layer's output of a plain forward pass by the linear layer's rows."""
+        logits, activations = self._kept(batch)
+        with torch.no_grad():
+            return logits, self.rule.from_linear_head(activations, self._head.weight[columns])
+
+    def _autograd(self, batch: Tensor, columns: list[int], replacement: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Run once, begin the graph at the layer, and differentiate what follows it once a class.
 
-        `activations` (B, C, h, w) take the place of the layer's output if given.
+        `replacement` takes the place of the layer's output if given.
         """
-        with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
-            logits, leaf = self._forward_from_leaf(batch, activations)
-            weighted = leaf.detach()
-            n_classes = logits.shape[1]
+        with differentiable():
+            logits, leaf = run_from_leaf(self._runner, self._module(), batch, replacement)
+            if not logits.requires_grad:
+                raise ExplainError(f"The logits do not depend on the layer {self.layer!r}.")
+            activations = self._lifted(self._grid.cells(leaf.detach(), batch.shape[2:]))
             maps = []
-            for k in range(n_classes):
-                (gradients,) = torch.autograd.grad(
-                    logits[:, k].sum(), leaf, retain_graph=k + 1 < n_classes, allow_unused=True
-                )
+            for column, gradients in zip(columns, each_gradient(logits, leaf, columns), strict=True):
                 if gradients is None:
-                    raise ExplainError(f"Logit {k} does not depend on the layer {self.layer!r}.")
-                maps.append(self._rule.from_gradients(weighted, gradients))
+                    raise ExplainError(f"Logit {column} does not depend on the layer {self.layer!r}.")
+                of_cells = self._lifted(self._grid.cells(gradients, batch.shape[2:]))
+                maps.append(self.rule.from_gradients(activations, of_cells))
             return logits.detach(), torch.stack(maps, dim=1)
 
-    def _forward_from_leaf(self, batch: Tensor, activations: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Logits (B, K) with a graph that begins at the returned leaf (B, C, h, w): no memory is spent before it."""
-        leaves: list[Tensor] = []
+    def _passes(self, batch: Tensor, columns: list[int]) -> tuple[Tensor, Tensor]:
+        """Let the method ask the model again, for logits alone."""
+        if self.layer == INPUT:
+            logits, activations = run_plainly(self._runner, batch), None
+        else:
+            logits, activations = self._kept(batch)
 
-        def cut(_module: nn.Module, _inputs: tuple, output: Tensor) -> Tensor:
-            leaf = (output if activations is None else activations).detach().requires_grad_()
-            leaves.append(leaf)
-            torch.set_grad_enabled(True)  # `no_grad` below restores the caller's mode
-            return leaf.clone()  # the network may go on in place
+        def ask(inputs: Tensor) -> Tensor:
+            return self._lifted(run_plainly(self._runner, inputs.to(batch))[:, columns])
 
-        with torch.no_grad(), evaluation_mode(self.model), forward_hook(self._module, cut):
-            logits = self.model(batch)
-        if not logits.requires_grad:
-            raise ExplainError(f"The logits do not depend on the layer {self.layer!r}.")
-        return logits, leaves[0]
+        with torch.no_grad():
+            maps = self.rule.from_forward(Seen(batch, self._lifted(logits[:, columns]), activations, ask))
+        return logits, maps.expand(-1, len(columns), -1, -1)
 
-    def _doubt_of_closed_form(self, probe: Tensor, shape: tuple[int, ...]) -> str:
+    def _input_gradients(self, batch: Tensor, columns: list[int]) -> tuple[Tensor, Tensor]:
+        """Let the method differentiate the whole network at inputs of its choice."""
+
+        def gradients(inputs: Tensor) -> Tensor:
+            return self._lifted(input_gradients(self._runner, inputs.to(batch), columns))
+
+        with torch.no_grad():
+            maps = self.rule.from_input_gradients(gradients, self._lifted(batch))
+        return run_plainly(self._runner, batch), maps
+
+    def _doubt_of_closed_form(self, traced: Trace) -> str:
         """Why the closed form does not hold for this model and layer; empty where it does.
 
         Compared on the probe as it is, and with noise of both signs in place of the layer's output: what is not
         linear after the layer (a ReLU, a norm, max pooling) cannot hide there.
         """
-        if self._rule.from_linear_head is None:
+        step, probe, columns = traced.step(self.layer), traced.batch, list(range(self.n_classes))
+        if self.rule.from_linear_head is None:
             return f"{self.method} has no closed form"
         if self._head is None:
             return "the logits do not come straight from a linear layer"
-        if shape[1] != self._head.in_features:
-            return f"the layer has {shape[1]} channels, the last linear layer reads {self._head.in_features}"
-        noise = 10 * torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(probe)
+        if (found := self._grid.channels(step.shape)) != self._head.in_features:
+            return f"the layer has {found} channels, the last linear layer reads {self._head.in_features}"
+        noise = 10 * torch.randn(step.shape, generator=torch.Generator().manual_seed(1)).to(probe)
         with torch.no_grad():
+            in_cells = self._grid.cells(noise, traced.input_size)
             pairs = [
-                (self._autograd(probe)[1], self._closed_form(probe)[1]),
-                (self._autograd(probe, noise)[1], self._rule.from_linear_head(noise, self._head.weight)),
+                (self._autograd(probe, columns)[1], self._closed_form(probe, columns)[1]),
+                (
+                    self._autograd(probe, columns, noise)[1],
+                    self.rule.from_linear_head(in_cells, self._head.weight),
+                ),
             ]
         tolerance = max(1e-5, 8 * torch.finfo(probe.dtype).eps)
         for expected, found in pairs:
