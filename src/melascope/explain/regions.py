@@ -180,49 +180,46 @@ FOUND_ARTEFACTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def placed_at_random(
-    region: np.ndarray, zone: np.ndarray, k: int, key: list[int], *, apart_from: np.ndarray | None = None
+    region: np.ndarray, zone: np.ndarray, k: int, key: list[int], *, overlap: float = 0.0
 ) -> list[np.ndarray]:
-    """The region k times elsewhere: turned by a multiple of 90° or mirrored, shifted, wholly inside the zone.
+    """The region at up to k places elsewhere: turned by a multiple of 90° or mirrored, shifted, wholly inside the zone.
 
-    All placements that fit are equally likely. Area and form are exactly the region's.
+    Area and form are exactly the region's. All placements that fit are equally likely, none is taken twice.
 
     Parameters
     ----------
     region, zone : (height, width) bool
     key : of the random generator
-    apart_from : (height, width) bool that no placement may touch, e.g. the region itself
+    overlap : share of the region that may lie on the region's own place
 
     Returns
     -------
-    placed : k of (height, width) bool; none where it fits nowhere
+    placed : of (height, width) bool; fewer than k where fewer fit, none where it fits nowhere
     """
     if not region.any():
         raise ExplainError("The region is empty: there is nothing to place.")
-    allowed = zone if apart_from is None else zone & ~apart_from
     rows, columns = np.nonzero(region)
     form = region[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     forms = [np.rot90(side, turn) for side in (form, form[:, ::-1]) for turn in range(4)]
-    places = [_places(one, allowed) for one in forms]
-    counts = np.array([len(one) for one in places])
-    if counts.sum() == 0:
-        return []
-    rng, ends = np.random.default_rng(key), np.cumsum(counts)
-    placed = []
-    for number in rng.integers(0, ends[-1], k):
+    places = [_places(one, zone, region, overlap * len(rows)) for one in forms]
+    ends = np.cumsum([len(one) for one in places])
+    placed: list[np.ndarray] = []
+    for number in np.random.default_rng(key).permutation(ends[-1])[:k]:
         which = int(np.searchsorted(ends, number, side="right"))
-        top, left = places[which][number - (ends[which] - counts[which])]
+        top, left = places[which][number - ends[which]]
         mask = np.zeros(zone.shape, dtype=bool)
         mask[top : top + forms[which].shape[0], left : left + forms[which].shape[1]] = forms[which]
         placed.append(mask)
     return placed
 
 
-def _places(form: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """(n, 2) int: upper left corners at which the form lies wholly on what is allowed."""
-    if form.shape[0] > allowed.shape[0] or form.shape[1] > allowed.shape[1]:
+def _places(form: np.ndarray, zone: np.ndarray, region: np.ndarray, most: float) -> np.ndarray:
+    """(n, 2) int: upper left corners at which the form lies wholly in the zone, at most `most` pixels on the region."""
+    if form.shape[0] > zone.shape[0] or form.shape[1] > zone.shape[1]:
         return np.empty((0, 2), dtype=int)
-    blocked = fftconvolve((~allowed).astype(np.float32), form[::-1, ::-1].astype(np.float32), mode="valid")
-    return np.argwhere(blocked < 0.5)
+    turned = form[::-1, ::-1].astype(np.float32)
+    outside, on_it = (fftconvolve(part.astype(np.float32), turned, mode="valid") for part in (~zone, region))
+    return np.argwhere((outside < 0.5) & (on_it < most + 0.5))
 
 
 def _parts(mask: np.ndarray) -> list[np.ndarray]:
