@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from melascope.config import AugmentRecipe, LossRecipe, ModelRecipe, Recipe, TrainRecipe, read_recipe, recipe_toml
+from melascope.config import (
+    AugmentRecipe,
+    LossRecipe,
+    ModelRecipe,
+    Recipe,
+    TrainRecipe,
+    doubts_about,
+    read_recipe,
+    recipe_toml,
+)
 from melascope.errors import RecipeError
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
@@ -51,6 +60,12 @@ def test_only_a_name_is_needed_and_the_rest_is_the_seeds_baseline(tmp_path):
         ("target = []", "target: Value error, should be some, not all"),
         ("target = ['mel', 'mel']", "each once (found ['mel', 'mel'])"),
         ("train = 3", "train: Input should be"),
+        ("[train]\nfloor_by = 'accuracy'", "train: Value error, floor_by and floor belong together"),
+        ("[train]\nfloor_by = 'macro_f1'\nfloor = 0.5", "floor_by should be another figure than macro_f1"),
+        ("[train]\nselect_by = 'auroc'", "train.select_by: Input should be 'accuracy', 'balanced_accuracy'"),
+        ("[augment]\nhair = 1.5", "augment.hair: Input should be less than or equal to 1"),
+        ("[augment]\nhairs = 0.5", "augment.hairs: unknown key; did you mean hair?"),
+        ("[predict]\nviews = 'ten'", "predict.views: Input should be 'one' or 'mirrored'"),
     ],
 )
 def test_a_wrong_key_or_value_is_told_with_its_place(tmp_path, text, says):
@@ -86,6 +101,36 @@ def test_changes_replace_top_keys_unless_none(tmp_path):
     assert read_recipe(path, seed=7).seed == 7 and read_recipe(path, seed=None).seed == 3
     with pytest.raises(RecipeError, match="did you mean seed"):
         read_recipe(path, sed=7)
+
+
+def test_imagenet_weights_are_the_default_unless_there_is_an_init_file(tmp_path):
+    path = written(tmp_path, 'name = "x"\n')
+    assert read_recipe(path).model.pretrained
+    given = read_recipe(path, init=Path("weights.safetensors")).model
+    assert (given.init, given.pretrained) == ("weights.safetensors", False)
+    assert read_recipe(written(tmp_path, 'name = "x"\n[model]\ninit = "w.safetensors"\n')).model == ModelRecipe(
+        init="w.safetensors", pretrained=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"train": {"select_by": "mel_sensitivity"}}, "calls everything a melanoma"),
+        ({"train": {"select_by": "mel_specificity"}}, "calls nothing a melanoma"),
+        ({"train": {"sampler": "balanced"}}, "both make up for rare classes"),
+        ({"train": {"select_by": "nll"}}, "shifted"),
+    ],
+)
+def test_what_hardly_ever_makes_sense_is_told(changes, says):
+    (doubt,) = doubts_about(Recipe.model_validate({"name": "x", **changes}))
+    assert says in doubt
+
+
+def test_a_recipe_with_a_floor_and_every_shipped_one_raise_no_doubt():
+    floor = {"select_by": "mel_sensitivity", "floor_by": "balanced_accuracy", "floor": 0.6}
+    assert doubts_about(Recipe.model_validate({"name": "x", "train": floor})) == []
+    assert [doubts_about(read_recipe(path)) for path in RECIPES] == [[]] * len(RECIPES)
 
 
 def test_a_recipe_is_frozen():

@@ -18,6 +18,7 @@ name = "tiny"
 operating_point_rule = "empirical"
 [model]
 backbone = "resnet10t"
+pretrained = false
 [input]
 width = 32
 height = 32

@@ -8,12 +8,16 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from melascope.classes import CLASSES
 from melascope.errors import RecipeError
 
 Model = TypeVar("Model", bound=BaseModel)
+ValidationFigure = Literal[
+    "accuracy", "balanced_accuracy", "macro_f1", "mel_sensitivity", "mel_specificity", "mel_auroc", "mel_ap", "nll"
+]
+"""What `stages.training.validation_figures` tells of each epoch."""
 
 
 class Strict(BaseModel):
@@ -26,10 +30,17 @@ class ModelRecipe(Strict):
     """Which network."""
 
     backbone: str = "efficientnet_b0"  # a row of BACKBONES, else any timm name
-    pretrained: bool = False  # ImageNet weights by timm name; needs a network once
+    pretrained: bool = True  # ImageNet weights by timm name, needs a network once; false by default beside an init
     init: str = ""  # a safetensors file to start from
     dropout: float = Field(0.2, ge=0, lt=1)
     drop_path: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _init_in_place_of_imagenet(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("init") and "pretrained" not in content:
+            return {**content, "pretrained": False}
+        return content
 
 
 class InputRecipe(Strict):
@@ -47,6 +58,8 @@ class LossRecipe(Strict):
     name: str = "weighted_cross_entropy"
     melanoma_factor: float = Field(1.0, gt=0)  # multiplies melanoma's class weight
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    focal_gamma: float = Field(2.0, ge=0, le=10)  # of focal
+    logit_adjustment: float = Field(1.0, ge=0, le=5)  # tau of logit_adjusted
 
 
 class AugmentRecipe(Strict):
@@ -80,9 +93,27 @@ class TrainRecipe(Strict):
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: float = Field(0.0, ge=0)
     sampler: Literal["shuffle", "balanced"] = "shuffle"
-    select_by: Literal["macro_f1", "balanced_accuracy", "mel_auroc", "nll"] = "macro_f1"
+    ema_decay: float = Field(0.0, ge=0, lt=1)  # weights averaged over steps are judged and kept; 0 is off
+    select_by: ValidationFigure = "macro_f1"  # the epoch that is kept is the best by this figure of validation,
+    floor_by: ValidationFigure | Literal[""] = ""  # among those in which this one
+    floor: float = Field(0.0, ge=0, le=1)  # is at least this high
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     channels_last: bool = True
+    compile: bool = False  # torch.compile; pays on a GPU
+
+    @model_validator(mode="after")
+    def _a_floor_that_is_one(self) -> TrainRecipe:
+        if bool(self.floor_by) != bool(self.floor):
+            raise ValueError("floor_by and floor belong together")
+        if self.floor_by in (self.select_by, "nll"):
+            raise ValueError(f"floor_by should be another figure than {self.floor_by}")
+        return self
+
+
+class PredictRecipe(Strict):
+    """How the trained network is asked, for validation's threshold and ever after: it travels with the weights."""
+
+    views: Literal["one", "mirrored"] = "one"  # a row of models.views.VIEWS; mirrored: the mean of four mirror images
 
 
 class Recipe(Strict):
@@ -98,6 +129,7 @@ class Recipe(Strict):
     loss: LossRecipe = LossRecipe()
     augment: AugmentRecipe = AugmentRecipe()
     train: TrainRecipe = TrainRecipe()
+    predict: PredictRecipe = PredictRecipe()
 
     @field_validator("target")
     @classmethod
@@ -107,8 +139,10 @@ class Recipe(Strict):
         return target
 
 
-def read_recipe(path: Path, **changes: Any) -> Recipe:
+def read_recipe(path: Path, *, init: Path | None = None, **changes: Any) -> Recipe:
     """Read a TOML recipe; `changes` (e.g. `seed=2`) replace top-level keys whose value is not None.
+
+    `init` names a file of first weights in place of the recipe's.
 
     Raises
     ------
@@ -125,7 +159,27 @@ def read_recipe(path: Path, **changes: Any) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"The recipe is not valid TOML ({error}).", where=path) from error
     content |= {key: value for key, value in changes.items() if value is not None}
+    if init is not None and isinstance(content.get("model", {}), dict):
+        content["model"] = {**content.get("model", {}), "init": str(init), "pretrained": False}
     return validated(Recipe, content, where=path)
+
+
+def doubts_about(recipe: Recipe) -> list[str]:
+    """What may stand in a recipe, but hardly ever should."""
+    train, found = recipe.train, []
+    if train.select_by in _ONE_SIDED and not train.floor_by:
+        found.append(
+            f'train.select_by = "{train.select_by}" alone prefers an epoch that calls {_ONE_SIDED[train.select_by]} '
+            'a melanoma; give it a floor, e.g. floor_by = "balanced_accuracy" and floor = 0.6'
+        )
+    if train.sampler == "balanced" and recipe.loss.name != "cross_entropy":
+        found.append(f'the balanced sampler and loss.name = "{recipe.loss.name}" both make up for rare classes')
+    if train.select_by == "nll" and recipe.loss.name != "cross_entropy":
+        found.append('train.select_by = "nll" looks at probabilities that the loss has shifted towards rare classes')
+    return found
+
+
+_ONE_SIDED = {"mel_sensitivity": "everything", "mel_specificity": "nothing"}
 
 
 def validated(model: type[Model], content: dict[str, Any], *, where: Path | str) -> Model:

@@ -15,7 +15,7 @@ from melascope.models.train import TrainingData
 
 TINY = {
     "name": "tiny",
-    "model": {"backbone": "test_efficientnet", "dropout": 0.3},
+    "model": {"backbone": "test_efficientnet", "pretrained": False, "dropout": 0.3},
     "input": {"width": 32, "height": 32},
     "train": {"epochs": 2, "batch_size": 8, "learning_rate": 0.005, "schedule": "cosine", "warmup_epochs": 0.5},
 }

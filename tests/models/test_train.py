@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from dataclasses import replace
 
@@ -105,6 +106,41 @@ def test_a_kill_between_results_and_the_checkpoint_doubles_no_row(recipe_of, dat
     assert (run.checkpoints / "last.json").is_file() == (epoch > 1)
     Trainer(recipe, data_of(), run, figures_of, accelerator="cpu").fit()
     assert facts(run) == facts(undisturbed)
+
+
+LIVELIEST = {
+    "augment": {"crop": 0.2, "hair": 0.5, "mixup": 0.4, "cutmix": 1.0, "blur": 0.5},
+    "loss": {"name": "logit_adjusted", "label_smoothing": 0.1},
+}
+
+
+def test_mixtures_and_all_that_is_drawn_go_on_exactly_too(recipe_of, data_of, tmp_path):
+    recipe = recipe_of(**LIVELIEST)
+    whole, stopped = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "stopped")
+    Trainer(recipe, data_of(), whole, figures_of, accelerator="cpu").fit()
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(recipe, data_of(), stopped, figures_of, accelerator="cpu").fit(StopAt(1, 1))
+    Trainer(recipe, data_of(), stopped, figures_of, accelerator="cpu").fit()
+    assert facts(stopped) == facts(whole)
+
+
+def test_a_run_of_an_older_version_goes_on_under_its_own_header(recipe_of, data_of, undisturbed, tmp_path):
+    """Its cards know no best_figures, its results.csv not all figures of today."""
+    run, recipe = RunDirectory(tmp_path), recipe_of(train=LIVELY)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(recipe, data_of(), run, figures_of, accelerator="cpu").fit(StopAt(1, 3))
+    for which in ("best", "last"):
+        path = run.checkpoints / f"{which}.json"
+        card = json.loads(path.read_text())
+        del card["best_figures"], card["recipe"]["predict"], card["recipe"]["augment"]["hair"]
+        path.write_text(json.dumps(card))
+    lines = run.results.read_text().splitlines()
+    run.results.write_text("".join(f"{line.rsplit(',', 1)[0]}\n" for line in lines))
+    Trainer(recipe, data_of(), run, figures_of, accelerator="cpu").fit()
+    expected = [line.rsplit(",", 1)[0] for line in undisturbed.results.read_text().splitlines()]
+    assert run.results.read_text().splitlines() == expected
+    found, whole = run.checkpoint("last")[0], undisturbed.checkpoint("last")[0]
+    assert (found.weights_sha256, found.best_figure) == (whole.weights_sha256, whole.best_figure)
 
 
 def test_results_have_a_row_an_epoch_with_the_rate_of_its_last_step(undisturbed, recipe_of):
@@ -221,8 +257,10 @@ def test_a_device_or_precision_that_is_not_there_is_refused_not_replaced(
 def test_a_loss_that_is_not_finite_stops_the_training_before_it_is_saved(recipe_of, data_of, tmp_path):
     run = RunDirectory(tmp_path)
     trainer = Trainer(recipe_of(), data_of(), run, figures_of, accelerator="cpu")
-    loss = trainer.loss
-    trainer.loss = lambda logits, labels: loss(logits, labels) * (float("nan") if trainer.state.step == 4 else 1)
+    loss, nan = trainer.loss, float("nan")
+    trainer.loss = lambda logits, truth: [
+        part * (nan if trainer.state.step == 4 else 1) for part in loss(logits, truth)
+    ]
     with pytest.raises(RecipeError, match="nan at step 2 of epoch 2"):
         trainer.fit()
     card, _ = run.checkpoint("last")

@@ -19,7 +19,7 @@ from melascope.tables.runs import RunDirectory
 RECIPE = {
     "name": "tiny",
     "operating_point_rule": "empirical",
-    "model": {"backbone": "test_efficientnet"},
+    "model": {"backbone": "test_efficientnet", "pretrained": False},
     "input": {"width": 48, "height": 32},
     "train": {"epochs": 2, "batch_size": 16, "learning_rate": 0.005},
 }

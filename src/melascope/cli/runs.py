@@ -29,6 +29,7 @@ def train(
     split: Annotated[Path | None, typer.Option(help="CSV with image_id,split.")] = None,
     hold_out_lesions: Annotated[Path | None, typer.Option(help="Lesion ids, one a line, kept out of training.")] = None,
     seed: Annotated[int | None, typer.Option(help="In place of the recipe's.")] = None,
+    init: Annotated[Path | None, typer.Option(help="First weights, .safetensors, in place of the recipe's.")] = None,
     runs: Annotated[Path, typer.Option(help="Where run directories are made.")] = Path("runs"),
     resume: Annotated[Path | None, typer.Option(help="A run directory whose training shall go on.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -44,7 +45,7 @@ def train(
     with torch_needed():
         from melascope.stages import training
     if resume:
-        if recipe or data or split or seed is not None or hold_out_lesions or labels:
+        if recipe or data or split or seed is not None or init or hold_out_lesions or labels:
             raise MelascopeError(
                 "--resume takes everything from the run directory.", fix=f"melascope train --resume {resume}"
             )
@@ -56,21 +57,23 @@ def train(
         )
     else:
         run = training.start_run(
-            read_recipe(recipe, seed=seed),
+            read_recipe(recipe, seed=seed, init=init),
             data=data,
             split=split,
             runs=runs,
             source=source,
             labels=labels_from(labels, map_columns, map_labels),
             held_out_lesions=read_lesion_ids(hold_out_lesions) if hold_out_lesions else (),
+            accelerator=device,
         )
     try:
         training.train_run(run, Reporter(), accelerator=device)
     except KeyboardInterrupt:
         print(f"interrupted; go on with: melascope train --resume {run.root}", file=sys.stderr)
         raise typer.Exit(130) from None
-    show_run(run.root)
-    next_command(f"melascope gallery {run.root}")
+    if training.is_first_process():
+        show_run(run.root)
+        next_command(f"melascope gallery {run.root}")
 
 
 def predict(

@@ -13,7 +13,7 @@ from melascope.errors import CheckpointError
 from melascope.files import sha256_bytes, write_bytes, write_json
 from melascope.tables.runs import CheckpointCard, verified
 
-_SCALER = "scaler"
+_SCALER, _UNAVERAGED = "scaler", "unaveraged"
 
 
 class Scaler(Protocol):
@@ -31,15 +31,18 @@ def save_checkpoint(
     *,
     optimizer: torch.optim.Optimizer | None = None,
     scaler: Scaler | None = None,
+    unaveraged: nn.Module | None = None,
 ) -> CheckpointCard:
     """Write `<which>.json` and the safetensors files it names; with an optimizer, training can go on from them.
+
+    Where `network` is an average of weights over steps, `unaveraged` is the network that is trained.
 
     Tensors are written first, under names that hold their digest; then the card is replaced in one step; then
     the files that no card names any more are removed. A kill at any moment leaves a checkpoint that loads.
     """
     files = {"weights": _tensors_of(network.state_dict())}
     if optimizer is not None:
-        files["training_state"] = _tensors_of(_flat(optimizer, scaler))
+        files["training_state"] = _tensors_of(_flat(optimizer, scaler, unaveraged))
     names: dict[str, str] = {}
     for role, tensors in files.items():
         data = save(tensors)
@@ -70,15 +73,18 @@ def load_training_state(
     optimizer: torch.optim.Optimizer,
     *,
     scaler: Scaler | None = None,
+    average: nn.Module | None = None,
 ) -> None:
-    """Bring network, optimizer and scaler to where the card's checkpoint left them."""
-    load_weights(network, verified(folder / card.weights, card.weights_sha256))
+    """Bring network, optimizer, scaler and the weights' average to where the card's checkpoint left them."""
+    load_weights(average or network, verified(folder / card.weights, card.weights_sha256))
     tensors = load_file(verified(folder / card.training_state, card.training_state_sha256))
     fields: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
         owner, field = name.split(".", 1)
         fields.setdefault(owner, {})[field] = tensor
-    scale = fields.pop(_SCALER, {})
+    scale, unaveraged = fields.pop(_SCALER, {}), fields.pop(_UNAVERAGED, {})
+    if average is not None:
+        network.load_state_dict(unaveraged)
     if scaler is not None and scale:
         scaler.load_state_dict({field: tensor.item() for field, tensor in scale.items()})
     optimizer.load_state_dict(optimizer.state_dict() | {"state": {int(index): of for index, of in fields.items()}})
@@ -88,12 +94,15 @@ def _tensors_of(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
 
 
-def _flat(optimizer: torch.optim.Optimizer, scaler: Scaler | None) -> dict[str, torch.Tensor]:
-    """AdamW's moments and step counts as `<parameter index>.<field>`, the scaler's numbers as `scaler.<field>`.
+def _flat(
+    optimizer: torch.optim.Optimizer, scaler: Scaler | None, unaveraged: nn.Module | None
+) -> dict[str, torch.Tensor]:
+    """AdamW's moments and step counts as `<parameter index>.<field>`, also `scaler.<field>`, `unaveraged.<name>`.
 
     The optimizer's settings follow from the recipe.
     """
     owners = optimizer.state_dict()["state"] | ({_SCALER: scaler.state_dict()} if scaler else {})
+    owners |= {_UNAVERAGED: unaveraged.state_dict()} if unaveraged is not None else {}
     return {
         f"{owner}.{field}": torch.as_tensor(value)
         for owner, fields in owners.items()

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from melascope.classes import CLASSES
-from melascope.config import ModelRecipe
+from melascope.config import ModelRecipe, PredictRecipe, validated
 from melascope.models.augment import normalise
 from melascope.models.backbones import build_network
 from melascope.models.checkpoint import load_weights
+from melascope.models.views import mean_logits
 from melascope.tables.runs import CheckpointCard, RunDirectory
 
 
@@ -46,7 +47,14 @@ class Classifier:
         -------
         logits : (n_images, 7) float32
         """
-        return predict_logits(self.network, pixels, self.card.mean, self.card.std, batch_size, progress)
+        return predict_logits(
+            self.network, pixels, self.card.mean, self.card.std, batch_size, progress, views=self.views
+        )
+
+    @property
+    def views(self) -> str:
+        """Row of `VIEWS`: the threshold was chosen from these views, so these are the ones ever after."""
+        return validated(PredictRecipe, self.card.recipe.get("predict", {}), where="checkpoint").views
 
 
 @torch.inference_mode()
@@ -57,6 +65,8 @@ def predict_logits(
     std: tuple[float, ...],
     batch_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    views: str = "one",
 ) -> np.ndarray:
     """Logits of `pixels` (n, height, width, 3) uint8 from `network`, whose training mode is put back after."""
     device = next(network.parameters()).device
@@ -66,7 +76,7 @@ def predict_logits(
     try:
         for start in range(0, len(pixels), batch_size):
             batch = torch.from_numpy(np.array(pixels[start : start + batch_size])).to(device)
-            pieces.append(network(normalise(batch, mean, std)).float().cpu().numpy())
+            pieces.append(mean_logits(network, normalise(batch, mean, std), views).cpu().numpy())
             if progress:
                 progress(min(start + batch_size, len(pixels)), len(pixels))
     finally:

@@ -40,9 +40,9 @@ def epoch_order(labels: np.ndarray, *, sampler: str, seed: int, epoch: int) -> n
     return rng.choice(len(labels), size=len(labels), replace=True, p=chance / chance.sum())
 
 
-def batches(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Cut an order into batches; a last batch of one image joins the one before (BatchNorm needs two)."""
+def batches(order: np.ndarray, batch_size: int, *, least: int = 2) -> list[np.ndarray]:
+    """Cut an order into batches; a last one of fewer than `least` images joins the one before (BatchNorm needs two)."""
     pieces = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    if len(pieces) > 1 and len(pieces[-1]) == 1:
+    if len(pieces) > 1 and len(pieces[-1]) < least:
         pieces[-2:] = [np.concatenate(pieces[-2:])]
     return pieces

@@ -10,24 +10,27 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 from torch import nn
 
 from melascope.classes import CLASSES
 from melascope.config import Recipe, validated
+from melascope.data.pixels import Rows
 from melascope.errors import DataError, RecipeError, RunError
 from melascope.files import write_text
-from melascope.models.augment import augment
+from melascope.models.averaging import Average
 from melascope.models.backbones import build_network
+from melascope.models.batch import training_batch
 from melascope.models.checkpoint import load_training_state, save_checkpoint
 from melascope.models.classifier import predict_logits
 from melascope.models.interruption import Interruption
 from melascope.models.losses import Loss, build_loss
-from melascope.models.order import batches, epoch_order, key, keyed_generator
+from melascope.models.order import batches, epoch_order, key
+from melascope.models.processes import gathered, open_fabric, share_of, share_statistics, summed
+from melascope.models.schedule import learning_rate
+from melascope.models.selection import rank
 from melascope.tables.runs import CheckpointCard, RunDirectory, read_card
 
 SAVE_EVERY_SECONDS = 120.0
-LOWER_IS_BETTER = frozenset({"nll"})
 
 FiguresOf = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 """(labels (n,), logits (n, 7)) -> validation figures by name; evaluation's, handed in from the floor above."""
@@ -79,33 +82,8 @@ class _State:
     step_in_epoch: int = 0
     loss_sum: float = 0.0
     images_seen: int = 0
-    best: float | None = None
+    best: dict[str, float] = field(default_factory=dict)  # figures of the epoch that is kept; none yet: empty
     figures: dict[str, float] = field(default_factory=dict)
-
-
-def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Rate at a step: linear warm-up, then constant or half a cosine to zero (Loshchilov & Hutter 2017, eq. 5)."""
-    train = recipe.train
-    warmup = train.warmup_epochs * steps_per_epoch
-    if step < warmup:
-        return train.learning_rate * min(1.0, (step + 1) / warmup)  # a warm-up may end in the middle of a step
-    if train.schedule == "constant":
-        return train.learning_rate
-    share = (step - warmup) / max(1.0, train.epochs * steps_per_epoch - warmup)
-    return train.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-
-
-def _one_device(accelerator: str, precision: str) -> Fabric:
-    """The device that was asked for, or a refusal; never another one, nor another precision."""
-    try:
-        fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
-    except (RuntimeError, ValueError, ImportError) as error:  # Fabric's answers to an absent or unknown device
-        raise RecipeError(
-            f"The device {accelerator!r} cannot be used ({error})", where="--device", expected="auto, cpu, cuda or mps"
-        ) from error
-    if precision == "16-mixed" and fabric.device.type == "cpu":  # Fabric would take bf16-mixed instead
-        raise RecipeError("A CPU does not train in 16-mixed.", where="train.precision", expected="32-true, bf16-mixed")
-    return fabric
 
 
 class Trainer:
@@ -129,24 +107,33 @@ class Trainer:
         self.recipe, self.data, self.run, self.figures_of = recipe, data, run, figures_of
         last = run.checkpoints / "last.json"
         card = self._own(read_card(last)) if last.is_file() else None
-        self.fabric = _one_device(accelerator, recipe.train.precision)
+        self.fabric = open_fabric(accelerator, recipe.train.precision)
         network = build_network(recipe.model, seed=key("weights", recipe.seed), download=card is None)
         if recipe.train.channels_last:
             network = network.to(memory_format=torch.channels_last)
+        network = share_statistics(network, self.fabric)
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=recipe.train.learning_rate, weight_decay=recipe.train.weight_decay
         )
         self.network, self.optimizer = self.fabric.setup(network, optimizer)
+        self.average = Average(self._bare(), recipe.train.ema_decay) if recipe.train.ema_decay else None
+        self.forward = torch.compile(self.network) if recipe.train.compile else self.network
         counts = np.bincount(data.labels[data.train], minlength=len(CLASSES))
         self.loss: Loss = build_loss(recipe.loss, counts)
-        self.steps_per_epoch = len(batches(np.arange(len(data.train)), recipe.train.batch_size))
+        self.steps_per_epoch = len(self._batches(np.arange(len(data.train))))
         self.state = self._resumed(card) if card else _State()
-        self._drop_later_rows()
+        if self.first:
+            self._drop_later_rows()
         self._saved_at = time.monotonic()
 
     @property
     def device(self) -> str:
         return str(self.fabric.device)
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes the files; each of several computes."""
+        return self.fabric.is_global_zero
 
     def _own(self, card: CheckpointCard) -> CheckpointCard:
         """The card, if it was made from this recipe, data set and split: training goes on with those or not at all."""
@@ -166,12 +153,13 @@ class Trainer:
         return card
 
     def _resumed(self, card: CheckpointCard) -> _State:
-        load_training_state(
-            self.run.checkpoints, card, self._bare(), self.optimizer, scaler=self.fabric.strategy.precision
-        )
-        return _State(
-            card.epoch, card.step, card.step_in_epoch, card.loss_sum, card.images_seen, card.best_figure, card.figures
-        )
+        average = self.average.network if self.average else None
+        precision = self.fabric.strategy.precision
+        load_training_state(self.run.checkpoints, card, self._bare(), self.optimizer, scaler=precision, average=average)
+        best = card.best_figures
+        if not best and card.best_figure is not None:  # a checkpoint of version 0.2 or older, which knew no floor
+            best = {self.recipe.train.select_by: card.best_figure}
+        return _State(card.epoch, card.step, card.step_in_epoch, card.loss_sum, card.images_seen, best, card.figures)
 
     def _drop_later_rows(self) -> None:
         """Rows of `results.csv` that the checkpoint does not know come again: a kill may fall between the two."""
@@ -187,54 +175,80 @@ class Trainer:
         KeyboardInterrupt : on Ctrl-C or SIGTERM, after the step or the epoch is finished and `last` is saved.
         RecipeError : the loss, or validation's logits, are no longer finite; the checkpoints are from before.
         """
+        progress = progress if self.first else None
         with Interruption() as interruption:
             while self.state.epoch < self.recipe.train.epochs:
                 for rows in self._remaining_batches():
                     loss = self._step(rows)
                     if progress:
                         progress.step(self.state.epoch, self.state.step_in_epoch, self.steps_per_epoch, loss)
-                    if interruption.asked or time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS:
+                    asked = self._anywhere(interruption.asked)
+                    if asked or time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS:
                         self._save("last")
-                    if interruption.asked:
+                    if asked:
                         raise KeyboardInterrupt
                 row = self._finish_epoch()
                 if progress:
                     progress.epoch(row)
-                if interruption.asked:
+                if self._anywhere(interruption.asked):
                     raise KeyboardInterrupt
+
+    def _anywhere(self, asked: bool) -> bool:
+        """Whether any process was asked to stop: they do so after the same step."""
+        return bool(summed(torch.tensor(float(asked), device=self.fabric.device), self.fabric))
+
+    def _batches(self, order: np.ndarray) -> list[np.ndarray]:
+        return batches(order, self.recipe.train.batch_size, least=max(2, self.fabric.world_size))
 
     def _remaining_batches(self) -> Iterator[np.ndarray]:
         recipe, labels = self.recipe, self.data.labels[self.data.train]
         order = epoch_order(labels, sampler=recipe.train.sampler, seed=recipe.seed, epoch=self.state.epoch)
-        for positions in batches(order, recipe.train.batch_size)[self.state.step_in_epoch :]:
+        for positions in self._batches(order)[self.state.step_in_epoch :]:
             yield self.data.train[positions]
 
     def _step(self, rows: np.ndarray) -> float:
-        recipe, state, device = self.recipe, self.state, self.fabric.device
+        """One step of the optimizer on a batch; with several processes, on this one's share of it."""
+        recipe, state, fabric = self.recipe, self.state, self.fabric
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(recipe, state.step, self.steps_per_epoch)
-        generator = keyed_generator("augment", recipe.seed, state.epoch, state.step_in_epoch)
-        pixels = torch.from_numpy(self.data.pixels[rows]).to(device)
-        labels = torch.from_numpy(self.data.labels[rows]).to(device)
-        batch = augment(pixels, recipe.augment, recipe.input.mean, recipe.input.std, generator)
+        batch, truth = training_batch(
+            self.data.pixels,
+            self.data.labels,
+            rows,
+            recipe,
+            epoch=state.epoch,
+            step=state.step_in_epoch,
+            mine=share_of(len(rows), fabric),
+            device=fabric.device,
+        )
         if recipe.train.channels_last:
             batch = batch.contiguous(memory_format=torch.channels_last)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            # dropout can be given no generator of its own: the global one is keyed for this step, then given back
-            torch.manual_seed(key("dropout", recipe.seed, state.epoch, state.step_in_epoch))
-            self.network.train()
-            loss = self.loss(self.network(batch), labels)
-            self.optimizer.zero_grad()
-            self.fabric.backward(loss)
-        self.optimizer.step()
-        value = float(loss.detach())
+        value = self._descend(batch, truth)
         if not math.isfinite(value):
             raise self._diverged(f"The training loss became {value} at step {state.step_in_epoch + 1}")
         state.step += 1
         state.step_in_epoch += 1
         state.loss_sum += value * len(rows)
         state.images_seen += len(rows)
+        if self.average:
+            self.average.update(self._bare(), state.step)
         return value
+
+    def _descend(self, batch: torch.Tensor, truth: torch.Tensor) -> float:
+        """Change the weights, and return the loss of the whole batch."""
+        fabric, state = self.fabric, self.state
+        rank_key = (fabric.global_rank,) if fabric.world_size > 1 else ()
+        with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
+            # dropout can be given no generator of its own: the global one is keyed for this step, then given back
+            torch.manual_seed(key("dropout", self.recipe.seed, state.epoch, state.step_in_epoch, *rank_key))
+            self.network.train()
+            terms, weights = self.loss(self.forward(batch), truth)
+            total = summed(weights.sum(), fabric)
+            loss = terms.sum() / total
+            self.optimizer.zero_grad()
+            fabric.backward(loss * fabric.world_size)  # processes' gradients are averaged, ours are parts of a sum
+        self.optimizer.step()
+        return float(summed(loss.detach(), fabric))
 
     def _diverged(self, what: str) -> RecipeError:
         return RecipeError(
@@ -247,9 +261,7 @@ class Trainer:
         """Validate, keep the best weights, and return the row that was added to `results.csv`."""
         state, data = self.state, self.data
         rate = learning_rate(self.recipe, state.step - 1, self.steps_per_epoch)
-        logits = predict_logits(
-            self.network, _Rows(data.pixels, data.val), self.recipe.input.mean, self.recipe.input.std
-        )
+        logits = self._validation_logits()
         if not np.isfinite(logits).all():
             raise self._diverged("Validation met logits that are not finite at the end")
         state.figures = self.figures_of(data.labels[data.val], logits)
@@ -261,24 +273,44 @@ class Trainer:
             **{f"val_{name}": value for name, value in state.figures.items()},
         }
         state.epoch, state.step_in_epoch, state.loss_sum, state.images_seen = state.epoch + 1, 0, 0.0, 0
-        figure = state.figures[self.recipe.train.select_by]
-        sign = -1 if self.recipe.train.select_by in LOWER_IS_BETTER else 1
-        if state.best is None or sign * figure > sign * state.best:
-            state.best = figure
+        train = self.recipe.train
+        if not state.best or rank(state.figures, train) > rank(state.best, train):
+            state.best = state.figures
             self._save("best")
-        self._append(row)
+        if self.first:
+            self._append(row)
         self._save("last")
         return row
+
+    def _validation_logits(self) -> np.ndarray:
+        """(n_val, 7) float32 of the weights that would be kept; each process looks at its share."""
+        recipe, val = self.recipe, self.data.val
+        mine = Rows(self.data.pixels, val[share_of(len(val), self.fabric)])
+        logits = predict_logits(self._kept(), mine, recipe.input.mean, recipe.input.std, views=recipe.predict.views)
+        return gathered(logits, len(val), self.fabric)
 
     def _append(self, row: dict[str, float]) -> None:
         """Add a row to `results.csv` (rewritten whole, so that a kill leaves no half line)."""
         path = self.run.results
         text = path.read_text(encoding="utf-8") if path.is_file() else ",".join(row) + "\n"
-        write_text(path, text + ",".join(repr(value) for value in row.values()) + "\n")
+        names = text.split("\n", 1)[0].split(",")  # a run of an older version goes on under its own header
+        write_text(path, text + ",".join(repr(row.get(name, "")) for name in names) + "\n")
 
     def _save(self, which: str) -> None:
+        """Write the checkpoint `best`, or `last`, from which training can go on."""
+        self._saved_at = time.monotonic()
+        if not self.first:
+            return
+        training = {}
+        if which == "last":
+            average = self._bare() if self.average else None  # what is kept stands in `weights`, this beside it
+            training = {"optimizer": self.optimizer, "scaler": self.fabric.strategy.precision, "unaveraged": average}
+        save_checkpoint(self.run.checkpoints, which, self._kept(), self._card(), **training)
+        self._saved_at = time.monotonic()
+
+    def _card(self) -> dict[str, Any]:
         recipe, state, data = self.recipe, self.state, self.data
-        card: dict[str, Any] = {
+        return {
             "backbone": recipe.model.backbone,
             "dropout": recipe.model.dropout,
             "drop_path": recipe.model.drop_path,
@@ -293,28 +325,18 @@ class Trainer:
             "loss_sum": state.loss_sum,
             "images_seen": state.images_seen,
             "figures": state.figures,
-            "best_figure": state.best,
+            "best_figure": state.best.get(recipe.train.select_by),
+            "best_figures": state.best,
             "recipe": recipe.model_dump(mode="json"),
             "source": data.source,
             "dataset_fingerprint": data.dataset_fingerprint,
             "split_sha256": data.split_sha256,
         }
-        resumable = {"optimizer": self.optimizer, "scaler": self.fabric.strategy.precision} if which == "last" else {}
-        save_checkpoint(self.run.checkpoints, which, self._bare(), card, **resumable)
-        self._saved_at = time.monotonic()
 
     def _bare(self) -> nn.Module:
+        """The network that is trained, without what Fabric wraps it in."""
         return self.network.module
 
-
-class _Rows:
-    """Rows of a memory map, gathered a batch at a time, never all at once."""
-
-    def __init__(self, pixels: np.ndarray, rows: np.ndarray) -> None:
-        self.pixels, self.rows = pixels, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, part: slice) -> np.ndarray:
-        return self.pixels[self.rows[part]]
+    def _kept(self) -> nn.Module:
+        """The network that is judged and kept: the average, where the recipe asks for one."""
+        return self.average.network if self.average else self._bare()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import time
@@ -17,7 +18,7 @@ import torch
 
 from melascope import __version__
 from melascope.classes import CLASSES, MEL
-from melascope.config import Recipe, read_recipe, recipe_toml
+from melascope.config import Recipe, doubts_about, read_recipe, recipe_toml
 from melascope.data.sources.image_folder import Labels
 from melascope.data.split import Split, read_split
 from melascope.errors import RecipeError, RunError, SplitError
@@ -28,6 +29,8 @@ from melascope.evaluation.target import is_target, target_name
 from melascope.evaluation.temperature import fit_temperature
 from melascope.files import MANIFEST, make_folder, write_json, write_manifest, write_text
 from melascope.models.classifier import Classifier
+from melascope.models.processes import n_processes, open_fabric
+from melascope.models.selection import figures_needed
 from melascope.models.train import Trainer, TrainingData
 from melascope.report.plots import save_training_curves
 from melascope.stages.data import Dataset, labels_of
@@ -57,6 +60,8 @@ def validation_figures(labels: np.ndarray, logits: np.ndarray) -> dict[str, floa
         **{name: float(METRICS[name].function(tally)[0]) for name in ("accuracy", "balanced_accuracy", "macro_f1")},
         "mel_sensitivity": float(METRICS["recall"].function(tally)[0, MEL]),
         "mel_auroc": float(METRICS["auroc"].function(tally)[0, MEL]),
+        "mel_specificity": float(METRICS["specificity"].function(tally)[0, MEL]),
+        "mel_ap": float(METRICS["average_precision"].function(tally)[0, MEL]),
     }
     return {name: value for name, value in figures.items() if np.isfinite(value)}
 
@@ -70,20 +75,17 @@ def start_run(
     source: str | None = None,
     labels: Labels | None = None,
     held_out_lesions: Sequence[str] = (),
+    accelerator: str = "auto",
 ) -> RunDirectory:
     """Make `runs/<UTC stamp>__<name>-s<seed>/` with the resolved recipe and everything that a resume needs.
+
+    Under `torchrun` the first process makes it, and all get its name.
 
     Raises
     ------
     RunError : a run of the same name began in the same second.
     OutputError : the folder cannot be written.
     """
-    stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
-    run = RunDirectory(Path(runs) / f"{stamp}__{recipe.name}-s{recipe.seed}")
-    if run.root.exists():
-        raise RunError("There is a run of this name already.", where=run.root, fix="try again in a second")
-    make_folder(run.root)
-    write_text(run.recipe, recipe_toml(recipe))
     facts = {
         "status": "started",
         "data": str(Path(data).absolute()),
@@ -92,14 +94,30 @@ def start_run(
         "split_file": str(Path(split).absolute()),
         "held_out_lesions": list(held_out_lesions),
         "pixel_store": str((Path(runs) / ".pixels").absolute()),
-        **_environment(),
     }
-    write_json(run.facts, facts)
+    if n_processes() == (1, 1):
+        return _new_folder(recipe, Path(runs), facts)
+    fabric = open_fabric(accelerator, recipe.train.precision)
+    root = _new_folder(recipe, Path(runs), facts).root if fabric.is_global_zero else None
+    return RunDirectory(fabric.broadcast(root))
+
+
+def _new_folder(recipe: Recipe, runs: Path, facts: dict[str, Any]) -> RunDirectory:
+    stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
+    run = RunDirectory(runs / f"{stamp}__{recipe.name}-s{recipe.seed}")
+    if run.root.exists():
+        raise RunError("There is a run of this name already.", where=run.root, fix="try again in a second")
+    make_folder(run.root)
+    write_text(run.recipe, recipe_toml(recipe))
+    write_json(run.facts, {**facts, **_environment()})
     return run
 
 
 def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto") -> RunDirectory:
-    """Train, or go on training, until the run directory is complete; its manifest is written last."""
+    """Train, or go on training, until the run directory is complete; its manifest is written last.
+
+    Of several processes (torchrun, SLURM) all train; the first one alone writes, scores and evaluates.
+    """
     recipe, facts = read_recipe(run.recipe), run.read_facts()
     dataset = Dataset.open(
         Path(facts["data"]),
@@ -113,10 +131,14 @@ def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto
     data = _training_data(dataset.table, split, store.pixels)
     _check_selectable(recipe, data, dataset.table.lesion_key)
     trainer = Trainer(recipe, data, run, validation_figures, accelerator=accelerator)
+    if not trainer.first:
+        trainer.fit()
+        return run
+    for doubt in doubts_about(recipe):
+        reporter.say(f"note: {doubt}")
     (run.root / MANIFEST).unlink(missing_ok=True)  # from here on files change: the run is not complete
-    if trainer.state.step:
-        facts |= {"resumed": [*facts.get("resumed", ()), {"at_step": trainer.state.step, **_environment()}]}
-        write_json(run.facts, facts)
+    facts = _with_this_start(facts, trainer, reporter)
+    write_json(run.facts, facts)
     began = time.monotonic()
     with reporter.training(recipe.train.epochs) as bars:
         trainer.fit(bars)
@@ -136,6 +158,55 @@ def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto
     write_json(run.facts, facts | {"status": "complete"})
     write_manifest(run.root, run=run.name, source=dataset.table.source)
     return run
+
+
+def is_first_process() -> bool:
+    """Whether this process, of those that torchrun or SLURM started, is the one that writes and prints."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0 or n_processes() == (1, 1)
+
+
+def _with_this_start(facts: dict[str, Any], trainer: Trainer, reporter: Reporter) -> dict[str, Any]:
+    """Facts with what this start computes on; where a resume may part from an undisturbed training, that is told."""
+    now = {
+        "device": trainer.device,
+        "threads": torch.get_num_threads(),
+        "processes": trainer.fabric.world_size,
+        **_environment(),
+    }
+    if not trainer.state.step:
+        return {**facts, "started_on": now}
+    now["may_differ"] = _why_not_exact(facts.get("started_on", facts), now)
+    if now["may_differ"]:
+        reporter.say(
+            "this training goes on, but its end may differ in the last digits from an undisturbed one: "
+            + "; ".join(now["may_differ"])
+        )
+    return {**facts, "resumed": [*facts.get("resumed", ()), {"at_step": trainer.state.step, **now}]}
+
+
+def _why_not_exact(began: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Why the weights may not end as the very same: exact are one machine's CPU, the same threads and code."""
+    watched = {
+        "device": "device",
+        "threads": "number of threads",
+        "processes": "number of processes",
+        "platform": "machine",
+        "python": "Python",
+        "versions": "versions of packages",
+        "git_commit": "code",
+    }
+    reasons = [
+        f"another {name} than at its start ({_short(began[key])}, now {_short(now[key])})"
+        for key, name in watched.items()
+        if key in began and began[key] != now[key]
+    ]
+    if not now["device"].startswith("cpu"):
+        reasons.append(f"on {now['device']} sums are not added in a fixed order")
+    return reasons
+
+
+def _short(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)[:60]
 
 
 def score_run(
@@ -174,7 +245,8 @@ def _split_of(run: RunDirectory, facts: dict[str, Any], table: LesionTable) -> S
     if run.split.is_file():
         return read_split(run.split, table)
     split = read_split(Path(facts["split_file"]), table, facts["held_out_lesions"])
-    split.write(run.split)
+    if is_first_process():
+        split.write(run.split)
     return split
 
 
@@ -197,10 +269,10 @@ def _check_selectable(recipe: Recipe, data: TrainingData, lesion_key: np.ndarray
     n_lesions = len(set(lesion_key[data.val][wanted]))
     check_enough_lesions(recipe.operating_point_rule, recipe.target_sensitivity, n_lesions, recipe.target)
     known = validation_figures(labels, np.zeros((len(labels), len(CLASSES))))
-    if recipe.train.select_by not in known:
+    for figure in set(figures_needed(recipe.train)) - known.keys():
         raise RecipeError(
-            f"Validation cannot tell {recipe.train.select_by}: it lacks melanomas or other images.",
-            where="train.select_by",
+            f"Validation cannot tell {figure}: it lacks melanomas or other images.",
+            where="train.select_by, train.floor_by",
             expected=f"one of {', '.join(known)}",
             fix="choose another figure, or a split whose validation side has every class",
         )

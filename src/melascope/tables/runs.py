@@ -41,6 +41,7 @@ class CheckpointCard(Strict):
     images_seen: int = 0
     figures: dict[str, float]  # validation figures of this epoch
     best_figure: float | None = None  # of the best epoch so far, by recipe.train.select_by
+    best_figures: dict[str, float] = {}  # all validation figures of that epoch
     recipe: dict[str, Any]
     source: str
     dataset_fingerprint: str
