@@ -9,7 +9,7 @@ import typer
 
 from melascope import __version__
 from melascope.classes import RESEARCH_ONLY
-from melascope.cli import data, judging, runs
+from melascope.cli import data, intervening, judging, runs
 from melascope.errors import MelascopeError
 
 app = typer.Typer(
@@ -22,7 +22,10 @@ data_app = typer.Typer(no_args_is_help=True, help="Get, make, check and split a 
 app.add_typer(data_app, name="data")
 
 DATA_COMMANDS = (data.fetch, data.phantom, data.validate, data.split, data.audit)
-COMMANDS = (runs.train, runs.predict, judging.evaluate, judging.compare, runs.explain, runs.gallery, runs.demo)
+COMMANDS = (
+    *(runs.train, runs.predict, judging.evaluate, judging.compare),
+    *(runs.explain, intervening.intervene, runs.gallery, runs.demo),
+)
 
 for command in DATA_COMMANDS:
     data_app.command()(command)
