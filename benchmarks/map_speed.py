@@ -22,46 +22,90 @@ from melascope.explain.maps import MapEngine
 from melascope.explain.mask_scores import score_map
 from melascope.explain.overlay import draw_outline, render_overlay, save_image
 from melascope.explain.panel import compose_panel
+from melascope.explain.running import fast_copy
 
 PLAIN = "plain forward, no_grad"
+FAST_PLAIN = "plain forward, bfloat16, channels last"
+Call = Callable[[], object]
 
 
 def interleaved(
-    competitors: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+    competitors: dict[str, Call], rounds: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, np.ndarray]:
-    """Seconds (rounds,) of each competitor, after one round of warming up."""
+    """Seconds (rounds,) of each competitor, after one round of warming up; every second round goes backwards."""
     seconds: dict[str, list[float]] = {name: [] for name in competitors}
     for round_ in range(rounds + 1):
-        for name, call in competitors.items():
+        for name in list(competitors)[:: 1 if round_ % 2 else -1]:
             start = clock()
-            call()
+            competitors[name]()
             if round_ > 0:
                 seconds[name].append(clock() - start)
     return {name: np.array(values) for name, values in seconds.items()}
 
 
-def maps_beside_prediction(backbone: str, batch_size: int, rounds: int) -> None:
-    """Seven maps and logits, by either path and of an earlier layer, as multiples of a plain forward pass."""
+def both_clocks() -> complex:
+    """Wall time and, as the imaginary part, processor time of all threads."""
+    return complex(time.perf_counter(), time.process_time())
+
+
+def table(title: str, seconds: dict[str, np.ndarray], plain: str, batch_size: int) -> None:
+    """Medians over the rounds of the ratio to `plain` in the same round, by the clock and by processor time."""
+    print(f"\n{title}\n\n| | times a plain forward | quartiles | by processor time | quartiles | ms an image |")
+    print("|---|---|---|---|---|---|")
+    for name, values in seconds.items():
+        wall = np.percentile(values.real / seconds[plain].real, (25, 50, 75))
+        cpu = np.percentile(values.imag / seconds[plain].imag, (25, 50, 75))
+        print(
+            f"| {name} | {wall[1]:.3f} | {wall[0]:.3f} … {wall[2]:.3f} | {cpu[1]:.3f} | {cpu[0]:.3f} … {cpu[2]:.3f} "
+            f"| {1e3 * np.median(values.real) / batch_size:.1f} |",
+            flush=True,
+        )
+
+
+def network_and_batch(backbone: str, batch_size: int) -> tuple[torch.nn.Module, torch.Tensor]:
     torch.manual_seed(0)
     model = timm.create_model(backbone, num_classes=7).eval()
-    batch = torch.randn(batch_size, 3, 224, 224)
+    return model, torch.randn(batch_size, 3, 224, 224)
+
+
+def plainly(model: torch.nn.Module, batch: torch.Tensor) -> Call:
+    return torch.no_grad()(lambda: model(batch))
+
+
+def ours(backbone: str, model: torch.nn.Module, batch: torch.Tensor) -> dict[str, Call]:
+    """Seven maps and logits by either path, and of an earlier layer."""
     engine, general = MapEngine(model), MapEngine(model)
     general.path = "autograd"
-    competitors = {
-        PLAIN: torch.no_grad()(lambda: model(batch)),
-        f"{engine.layer}, {engine.path}": lambda: engine(batch),
-    }
+    calls = {f"{engine.layer}, seven classes, {engine.path}": lambda: engine(batch)}
     if engine.path != general.path:
-        competitors[f"{engine.layer}, {general.path}"] = lambda: general(batch)
+        calls[f"{engine.layer}, seven classes, {general.path}"] = lambda: general(batch)
     if backbone.startswith("efficientnet"):
-        earlier = MapEngine(model, layer="blocks.4")
-        competitors[f"blocks.4, {earlier.path}"] = lambda: earlier(batch)
-    seconds = interleaved(competitors, rounds)
-    print(f"\n{backbone}, 224 px, batch {batch_size}, {torch.get_num_threads()} threads, {rounds} rounds\n")
-    print("| logits and seven maps of | times a plain forward pass | quartiles | ms an image |\n|---|---|---|---|")
-    for name, values in seconds.items():
-        low, ratio, high = np.percentile(values / seconds[PLAIN], (25, 50, 75))
-        print(f"| {name} | {ratio:.3f} | {low:.3f} … {high:.3f} | {1e3 * np.median(values) / batch_size:.2f} |")
+        earlier = MapEngine(model, layer="blocks[4]")
+        calls[f"blocks[4], one class, {earlier.path}"] = lambda: earlier(batch, classes=[4])
+        calls[f"blocks[4], seven classes, {earlier.path}"] = lambda: earlier(batch)
+    return calls
+
+
+def maps_beside_prediction(backbone: str, batch_size: int, rounds: int) -> None:
+    model, batch = network_and_batch(backbone, batch_size)
+    about = f"{backbone}, 224 px, batch {batch_size}, {torch.get_num_threads()} threads, {rounds} rounds"
+    competitors = {PLAIN: plainly(model, batch), **ours(backbone, model, batch)}
+    table(about, interleaved(competitors, rounds, both_clocks), PLAIN, batch_size)
+
+
+def fast_pictures(backbone: str, batch_size: int, rounds: int) -> None:
+    """What bfloat16 and channels last save, and what the maps cost there beside a plain forward of the same kind."""
+    model, batch = network_and_batch(backbone, batch_size)
+    rough, small = fast_copy(model), batch.to(torch.bfloat16, memory_format=torch.channels_last)
+    fast = MapEngine(model, fast=True)
+    competitors = {
+        PLAIN: plainly(model, batch),
+        FAST_PLAIN: plainly(rough, small),
+        "seven maps, fast=True": lambda: fast(batch),
+    }
+    seconds = interleaved(competitors, rounds, both_clocks)
+    table(f"{backbone}, for galleries, beside float32", seconds, PLAIN, batch_size)
+    table(f"{backbone}, for galleries, beside the same precision", seconds, FAST_PLAIN, batch_size)
 
 
 def pictures(rounds: int) -> None:
@@ -96,9 +140,12 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--fast", action="store_true", help="bfloat16 and channels last too")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     maps_beside_prediction(chosen.backbone, chosen.batch_size, chosen.rounds)
+    if chosen.fast:
+        fast_pictures(chosen.backbone, chosen.batch_size, chosen.rounds)
     pictures(4 * chosen.rounds)
 
 
