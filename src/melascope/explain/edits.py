@@ -42,7 +42,7 @@ MARGIN = 0.02
 
 _COARSE = 96  # cells along the longer side of the grid on which the harmonic fill is solved
 _DARK = 45  # brightest channel of what cannot be skin: the black beyond a dermatoscope's field
-_FEWEST_SKIN = 0.002  # share of the picture
+_FEWEST_SKIN, _ENOUGH_SKIN = 0.002, 0.05  # shares of the picture
 
 Fill = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -77,16 +77,19 @@ def in_painted(image: np.ndarray, hidden: np.ndarray, lesion: np.ndarray) -> np.
 
     Parameters
     ----------
-    hidden : (height, width) bool; `lesion` is not looked at
+    hidden : (height, width) bool
+    lesion : (height, width) bool; what is hidden mostly beside it is continued from skin alone, not from the lesion
 
     Raises
     ------
-    ExplainError : the whole picture is hidden.
+    ExplainError : nothing is left to continue.
     """
-    if hidden.all():
+    beside = ~hidden & ~grown(lesion, margin_of(image))
+    source = beside if (hidden & lesion).sum() < hidden.sum() / 2 and beside.any() else ~hidden
+    if not source.any():
         raise ExplainError("The whole picture is hidden: nothing is left to continue.")
     factor = max(1, -(-max(hidden.shape) // _COARSE))
-    known, colour = _coarse(image, ~hidden, factor)
+    known, colour = _coarse(image, source, factor)
     surface = _harmonic(colour, known)
     height, width = hidden.shape
     padded = (known.shape[1] * factor, known.shape[0] * factor)
@@ -95,8 +98,10 @@ def in_painted(image: np.ndarray, hidden: np.ndarray, lesion: np.ndarray) -> np.
 
 
 def flat_skin(image: np.ndarray, hidden: np.ndarray, lesion: np.ndarray) -> np.ndarray:
-    """The mean colour of the skin that is not hidden everywhere."""
-    return np.broadcast_to(skin_colour(image, lesion), image.shape).astype(np.float32)
+    """Everywhere the mean colour of the skin: of what is not hidden, unless next to none of it is left."""
+    rest = lesion | hidden
+    enough = (~grown(rest, margin_of(image))).mean() > _ENOUGH_SKIN
+    return np.broadcast_to(skin_colour(image, rest if enough else lesion), image.shape).astype(np.float32)
 
 
 def blurred(image: np.ndarray, hidden: np.ndarray, lesion: np.ndarray) -> np.ndarray:
@@ -117,11 +122,11 @@ def hide(
     Parameters
     ----------
     fill : row of `FILLS`
-    lesion : (height, width) bool, what is not skin besides the region; for the fill "mean skin"
+    lesion : (height, width) bool, what is not skin; the region itself if left out
     """
     check_mask(image, region)
     hidden = grown(region, margin_of(image))
-    return _filled(image, hidden, region, fill, region if lesion is None else lesion | region)
+    return _filled(image, hidden, region, fill, region if lesion is None else lesion)
 
 
 def keep(

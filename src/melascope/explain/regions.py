@@ -108,7 +108,7 @@ def spots_outside(image: np.ndarray, lesion: np.ndarray) -> list[np.ndarray]:
         return []
     away = _deviation(image, ~excluded)
     strange = ndimage.binary_opening((away > _STRANGE) & ~excluded, iterations=1)
-    spots = [spot for spot in _parts(grown(strange, 1)) if _SMALLEST <= spot.mean() <= 0.1]
+    spots = [spot for spot in _parts(grown(strange, max(1, margin_of(image) // 2))) if _SMALLEST <= spot.mean() <= 0.1]
     spots = [spot for spot in spots if not _thin(spot) and not _at_border(spot)]  # a vignette lies at the border
     return sorted(spots, key=lambda spot: -int(spot.sum()))
 

@@ -120,24 +120,41 @@ def intervene_on_cases(
     with reporter.bar("intervening") as advance:
         for row in range(len(table)):
             specimen = load(row)
-            outcomes = intervene(
-                specimen, ask, _maps_of(engine, classifier, ask, specimen), controls=controls, seed=seed
-            )
+            maps = _maps_of(engine, classifier, ask, specimen)
+            try:
+                outcomes = intervene(specimen, ask, maps, controls=controls, seed=seed)
+            except ExplainError as error:  # a lesion that fills its picture must not end the others' turn
+                lines.append(f"{specimen.image_id}: skipped. {error.found}")
+                continue
             own = [line for one in outcomes for line in case_rows(specimen, one)]
-            stem, shown = stems[specimen.image_id], outcomes[0].predicted[0]
             title = f"{specimen.image_id}  truth {table.dx[row] or 'unknown'}  split {split[row] or 'unknown'}"
-            save_image(out / f"{stem}_edits.jpg", edit_sheet(title, specimen.image, specimen.lesion, outcomes))
-            for name in dict.fromkeys(("target", shown)):
-                save_case(own, out, class_name=name, name=f"{stem}_interventions_{name}", source=table.source)
-            lines += [f"{title}  top class {shown}", *(f"  {one.sentence()}" for one in outcomes)]
+            _show_case(out, stems[specimen.image_id], title, specimen, outcomes, own, table.source)
+            lines += [f"{title}  top class {outcomes[0].predicted[0]}", *(f"  {one.sentence()}" for one in outcomes)]
             rows += own
             advance(row + 1, len(table))
+    if not rows:
+        raise ExplainError(f"None of {len(table)} pictures could be edited.", where=table.root, expected=lines[-1])
     for ending in ("csv", "parquet"):
         write_rows(out / f"interventions.{ending}", rows)
     facts = _facts(run, classifier, ask, table) | {"controls": controls, "seed": seed, "sentences": lines}
     write_json(out / "interventions.json", facts)
     write_manifest(out, run=run.name, source=table.source)
     return lines
+
+
+def _show_case(
+    out: Path,
+    stem: str,
+    title: str,
+    specimen: Specimen,
+    outcomes: Sequence[Outcome],
+    rows: Sequence[CaseRow],
+    source: str,
+) -> None:
+    """The edits side by side, and a plot for the target and for the predicted class."""
+    save_image(out / f"{stem}_edits.jpg", edit_sheet(title, specimen.image, specimen.lesion, outcomes))
+    for name in dict.fromkeys(("target", outcomes[0].predicted[0])):
+        save_case(rows, out, class_name=name, name=f"{stem}_interventions_{name}", source=source)
 
 
 def _maps_of(engine: MapEngine, classifier: Classifier, ask: Asker, specimen: Specimen) -> dict[str, np.ndarray]:
