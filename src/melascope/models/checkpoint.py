@@ -55,6 +55,8 @@ def save_checkpoint(
     for path in folder.glob(f"{which}-*.safetensors"):
         if path.name not in keep:
             path.unlink()
+    for path in folder.glob(f".{which}*.tmp-*"):  # half a file that a kill left behind
+        path.unlink()
     return complete
 
 
