@@ -14,7 +14,15 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from melascope.errors import ExplainError, OutputError
-from melascope.explain.overlay import draw_outline, render_overlay, save_image, shared_scale, upsample_map
+from melascope.explain.overlay import (
+    draw_outline,
+    encode_overlay,
+    palette,
+    render_overlay,
+    save_image,
+    shared_scale,
+    upsample_map,
+)
 
 GREY = np.full((40, 60, 3), 128, dtype=np.uint8)
 small_maps = arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.floats(-50, 50, width=32))
@@ -88,6 +96,36 @@ def test_the_input_is_not_changed():
     render_overlay(image, values, scale=1)
     np.testing.assert_array_equal(image, GREY)
     np.testing.assert_array_equal(values, [[1.0, -1.0]])
+
+
+@given(small_maps, st.floats(0.1, 60))
+def test_blending_only_where_there_is_evidence_changes_no_pixel(values, scale):
+    """Against a blend of the whole picture, pixel by pixel, in floats."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (23, 31, 3), dtype=np.uint8)
+    level = upsample_map(np.minimum(np.maximum(values, 0) / np.float32(scale), 1) * 255 + 0.5, 31, 23).astype(np.uint8)
+    colours = np.frombuffer(palette(), dtype=np.uint8).reshape(256, 4).astype(float)[level]
+    alpha = colours[..., 3:] / 255
+    expected = image * (1 - alpha) + colours[..., :3] * alpha
+    found = render_overlay(image, values, scale=scale)
+    np.testing.assert_allclose(found, expected, atol=1)
+    np.testing.assert_array_equal(found[level == 0], image[level == 0])
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "PNG"])
+def test_the_encoded_overlay_is_the_rendered_one(tmp_path, form):
+    values = np.array([[2.0, -1.0], [0.0, 1.0]])
+    encoded = encode_overlay(GREY, values, scale=2, form=form)
+    ending = {"JPEG": "jpg", "WEBP": "webp", "PNG": "png"}[form]
+    path = save_image(tmp_path / f"a.{ending}", render_overlay(GREY, values, scale=2))
+    assert path.read_bytes() == encoded
+    with Image.open(io.BytesIO(encoded)) as picture:
+        assert picture.format == form and picture.size == (60, 40)
+
+
+def test_an_unknown_form_is_refused():
+    with pytest.raises(OutputError, match="GIF"):
+        encode_overlay(GREY, np.ones((1, 1)), scale=1, form="GIF")
 
 
 @pytest.mark.parametrize(
