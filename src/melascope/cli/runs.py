@@ -118,6 +118,10 @@ def gallery(
     cases: Annotated[
         str, typer.Option(help="Image ids, separated by commas; chosen from held-out images if left out.")
     ] = "",
+    every: Annotated[bool, typer.Option("--every", help="Show every held-out image besides.")] = False,
+    tags: Annotated[
+        Path | None, typer.Option(help="CSV that an earlier page exported: its tags and comments are shown.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="The data set's folder, if it has moved.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the gallery.")] = None,
 ) -> None:
@@ -127,7 +131,8 @@ def gallery(
     from melascope.tables.runs import RunDirectory
 
     ids = [image_id.strip() for image_id in cases.split(",") if image_id.strip()]
-    print(audit_run(RunDirectory.open(run), Reporter(), image_ids=ids, data=data, out=out))
+    found = RunDirectory.open(run)
+    print(audit_run(found, Reporter(), image_ids=ids, every=every, tags=tags, data=data, out=out))
 
 
 def demo(

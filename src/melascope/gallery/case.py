@@ -17,6 +17,7 @@ from melascope.explain.mask_scores import MapScore, score_map
 from melascope.explain.overlay import shared_scale
 from melascope.gallery.outcomes import HELD_OUT, outcome_of, section_of
 from melascope.gallery.selection import Selection, refuse_other_point
+from melascope.gallery.tested import Test, flips_of
 from melascope.tables.lesions import LesionTable
 from melascope.tables.maps import MapStore
 from melascope.tables.predictions import Predictions
@@ -27,6 +28,14 @@ NO_MASK = NotApplicable("the data set has no lesion mask for this image")
 
 LOGIT_TOLERANCE = 0.05
 """How far the logits beside the maps may lie from the predictions': other precision, never another image."""
+
+MAP_PLACES = {
+    "inside": "on the lesion",
+    "outside": "beside the lesion, or no more on it than an even map",
+    "no evidence": "no positive evidence",
+    "not known": "no lesion mask",
+}
+"""Where a map lies: inside only if its peak and more than the lesion's share of the picture is."""
 
 FAINT = 0.15
 """A map whose highest cell stays below this share of the image's scale is faint."""
@@ -75,6 +84,7 @@ class Case:
     map_scores : one for each of `shown`
     mask_origin : where the lesion's outline comes from, `""` if there is none
     root, path, mask_path : where its pixels lie, see `LesionTable`
+    tests : what hiding or adding parts of the picture changed; empty where that was not tried
     """
 
     image_id: str
@@ -100,6 +110,7 @@ class Case:
     root: Path
     path: str
     mask_path: str
+    tests: tuple[Test, ...] = ()
 
     @property
     def predicted(self) -> str:
@@ -151,6 +162,27 @@ class Case:
     def strength(self, name: str) -> float:
         """The highest cell of a class's map as a share of the scale, 0 … 1; 0 without evidence."""
         return max(float(self.cells(name).max()), 0.0) / self.scale if self.scale else 0.0
+
+    def map_share(self, name: str) -> float | None:
+        """Share of the map of a class shown that lies inside the lesion; None where it is not defined."""
+        score = self.score_of(name)
+        if isinstance(score, NotApplicable) or isinstance(score.share_inside, NotApplicable):
+            return None
+        return float(score.share_inside)
+
+    def map_place(self, name: str) -> str:
+        """Where the map of a class shown lies, as a word of `MAP_PLACES`."""
+        if not self.has_evidence(name):
+            return "no evidence"
+        share = self.map_share(name)
+        if share is None:
+            return "not known"
+        return "inside" if share > self.score_of(name).area_share and self.score_of(name).peak_share > 0 else "outside"
+
+    @property
+    def flips(self) -> tuple[str, ...]:
+        """The interventions that flip the decision beyond chance."""
+        return flips_of(self.tests)
 
     def is_faint(self, name: str) -> bool:
         """Whether there is evidence for a class, but too little beside that for others to be read on one scale."""

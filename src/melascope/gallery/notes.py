@@ -10,6 +10,7 @@ from melascope.gallery.phrases import map_phrases, phrases_of
 from melascope.gallery.readings import READINGS
 from melascope.gallery.remarks import CONTRADICTIONS, LESION_REMARKS, MAP_REMARKS, SPLIT_REMARKS
 from melascope.gallery.selection import REASONS
+from melascope.gallery.tested import sentence_of, told_tests
 from melascope.gallery.wording import DX_TYPES, apart, class_name, code, listed, probability
 
 SITUATIONS = {
@@ -31,6 +32,7 @@ class Note:
     truth, prediction, top3, meaning, conclusion : the lines of the seed's notes
     split, lesion : which split, and how the lesion's other pictures fared
     maps : one sentence for each of the two maps shown
+    tested : what hiding or adding parts of the picture changed, the telling ones; empty where that was not tried
     contradictions : where the evidence and the obvious story part
     known : age, sex, site, and how the truth is known
     chosen : why the image is here
@@ -45,6 +47,7 @@ class Note:
     split: str
     lesion: str
     maps: tuple[str, ...]
+    tested: tuple[str, ...]
     contradictions: tuple[str, ...]
     known: str
     chosen: str
@@ -68,6 +71,7 @@ def note_of(case: Case) -> Note:
         maps=tuple(
             _said(MAP_REMARKS[key].says, map_phrases(case, name)) for key, name in zip(maps, case.shown, strict=True)
         ),
+        tested=tuple(sentence_of(test) for test in told_tests(case.tests)),
         contradictions=tuple(_said(CONTRADICTIONS[key].says, phrases) for key in contradictions),
         known=_known(case),
         chosen=listed([REASONS[reason] for reason in case.reasons]),

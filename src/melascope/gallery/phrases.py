@@ -42,6 +42,7 @@ def phrases_of(case: Case) -> dict[str, str]:
         "mel_strength": percent(case.strength("mel")),
         "mel_off": _off(case, "mel"),
         "predicted_off": _off(case, case.predicted),
+        "untested": "" if case.tests else " Not tested by hiding it.",
     }
 
 

@@ -8,38 +8,46 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from PIL import Image
 
-from melascope.explain.overlay import draw_outline, render_overlay, save_image
+from melascope.explain.overlay import OPACITY, draw_outline, palette, render_overlay, save_image
 from melascope.explain.panel import LIGHT_SKIN
 from melascope.files import sha256_bytes
 from melascope.gallery.case import Case
+from melascope.gallery.outlines import outline_path
 
 LONG_SIDE = 600
 """Pixels of a picture's longer side: the release's own size; other images are enlarged or reduced to it."""
 
+THUMBNAIL_SIDE = 240
+
 RAMP_STOPS = 17
+
+NEAREST = Image.Resampling.NEAREST
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """File names of one case inside the folder of images, all of one size.
+    """Picture files of one case in the folder of images, and the lesion's outline over them.
 
     Parameters
     ----------
-    plain : the photograph
-    outlined : the same with the lesion's outline; `""` where there is no mask
-    overlays : one for each of `Case.shown`, with the outline where there is one
-    width, height : of every picture, in pixels
+    plain : file name of the photograph
+    thumbnail : file name of a small one
+    overlays : file names for `FIGURES.md`, one for each of `Case.shown`, outlined; empty if not asked for
+    outline : SVG path of the lesion in the photograph's pixels; `""` where there is no mask
+    width, height : of the photograph, in pixels
     own_width, own_height : of the file of the data set
     """
 
     plain: str
-    outlined: str
-    overlays: tuple[str, str]
+    thumbnail: str
+    overlays: tuple[str, ...]
+    outline: str
     width: int
     height: int
     own_width: int
@@ -61,28 +69,22 @@ def file_stems(image_ids: Sequence[str]) -> dict[str, str]:
     return stems
 
 
-def write_pictures(case: Case, folder: Path, stem: str) -> Pictures:
-    """Draw and save the pictures of a case."""
+def write_pictures(case: Case, folder: Path, stem: str, *, overlays: bool) -> Pictures:
+    """Draw and save the pictures of a case; the page itself draws maps, so `overlays` are for `FIGURES.md` alone."""
     original = case.pixels()
-    image, mask = _sized(original), case.mask()
+    image, mask = _sized(original, LONG_SIDE), case.mask()
     height, width = image.shape[:2]
-    outline = (
-        None if mask is None else np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
-    )
-
-    def outlined(picture: np.ndarray) -> np.ndarray:
-        return picture if outline is None else draw_outline(picture, outline)
-
-    overlays = tuple(f"{stem}_overlay_{name}.jpg" for name in case.shown)
-    for file, name in zip(overlays, case.shown, strict=True):
-        save_image(folder / file, outlined(render_overlay(image, case.cells(name), scale=case.scale)))
-    save_image(folder / f"{stem}_image.jpg", image)
-    if outline is not None:
-        save_image(folder / f"{stem}_outline.jpg", outlined(image))
+    files = tuple(f"{stem}_overlay_{name}.jpg" for name in case.shown) if overlays else ()
+    if overlays:
+        lesion = None if mask is None else np.asarray(Image.fromarray(mask).resize((width, height), NEAREST))
+        for file, name in zip(files, case.shown, strict=True):
+            overlay = render_overlay(image, case.cells(name), scale=case.scale)
+            save_image(folder / file, overlay if lesion is None else draw_outline(overlay, lesion))
     return Pictures(
-        plain=f"{stem}_image.jpg",
-        outlined="" if outline is None else f"{stem}_outline.jpg",
-        overlays=overlays,
+        plain=save_image(folder / f"{stem}_image.jpg", image).name,
+        thumbnail=save_image(folder / f"{stem}_small.jpg", _sized(image, THUMBNAIL_SIDE)).name,
+        overlays=files,
+        outline="" if mask is None else outline_path(mask, width, height),
         width=width,
         height=height,
         own_width=original.shape[1],
@@ -90,14 +92,26 @@ def write_pictures(case: Case, folder: Path, stem: str) -> Pictures:
     )
 
 
-def _sized(image: np.ndarray) -> np.ndarray:
-    """The image with its longer side at `LONG_SIDE` pixels, its shape kept."""
+def _sized(image: np.ndarray, long_side: int) -> np.ndarray:
+    """The image with its longer side at so many pixels, its shape kept."""
     height, width = image.shape[:2]
-    factor = LONG_SIDE / max(width, height)
+    factor = long_side / max(width, height)
     size = max(1, round(width * factor)), max(1, round(height * factor))
     if size == (width, height):
         return image
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+
+def page_palettes() -> dict[str, bytes]:
+    """256 RGBA colours each, of which the page draws its maps.
+
+    `evidence` is the overlays' own. `contrast` goes from purple (for the first answer) over nothing to green (for
+    melanoma): ColorBrewer's PRGn, which the colour-blind can tell apart and which no skin has.
+    """
+    share = np.linspace(-1, 1, 256)
+    contrast = matplotlib.colormaps["PRGn"](0.5 + 0.42 * share, bytes=True)
+    contrast[:, 3] = np.round(255 * OPACITY * np.minimum(np.abs(share) / 0.5, 1))
+    return {"evidence": palette(), "contrast": contrast.tobytes()}
 
 
 def ramp() -> tuple[tuple[str, str], ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from melascope.gallery.case import Case
+from melascope.gallery.tested import is_of_map
 from melascope.tables.results import NotApplicable
 
 FULL = 0.8
@@ -186,6 +187,16 @@ def _melanoma_hotter(case: Case) -> bool:
     return case.predicted != "mel" and 0 < case.cells(case.predicted).max() < case.cells("mel").max()
 
 
+def _hottest_is_idle(case: Case) -> bool:
+    hidden = [test for test in case.tests if is_of_map(test, "mel") and test.name.startswith("hottest")]
+    return bool(hidden) and not any(test.beyond_chance for test in hidden)
+
+
+def _called_without_lesion(case: Case) -> bool:
+    removed = [test for test in case.tests if test.name == "lesion removed"]
+    return bool(removed) and all(test.above == (True, True) for test in removed)
+
+
 CONTRADICTIONS: dict[str, Remark] = {
     "missed, though the melanoma map is on the lesion": Remark(
         lambda case: case.outcome == "missed" and _on(case, "mel"),
@@ -216,17 +227,25 @@ CONTRADICTIONS: dict[str, Remark] = {
     "wrong answer from beside the lesion": Remark(
         lambda case: case.dx not in ("", case.predicted) and case.predicted != "mel" and _off(case, case.predicted),
         "By its map, what speaks for the wrong answer {predicted} {predicted_off}: something beside the lesion may "
-        "matter. Not tested by hiding it.",
+        "matter.{untested}",
     ),
     "right answer from beside the lesion": Remark(
         lambda case: case.dx == case.predicted and _off(case, case.predicted),
         "Right, **but** by its map what speaks for {predicted} {predicted_off}: something beside the lesion may "
-        "matter. Not tested by hiding it.",
+        "matter.{untested}",
     ),
     "alarm from beside the lesion": Remark(
         lambda case: case.outcome == "false_alarm" and _off(case, "mel"),
-        "By its map, what speaks for the alarm {mel_off}: skin, hair or an artefact may matter. "
-        "Not tested by hiding them.",
+        "By its map, what speaks for the alarm {mel_off}: skin, hair or an artefact may matter.{untested}",
+    ),
+    "hiding where the melanoma map is hottest changes nothing": Remark(
+        _hottest_is_idle,
+        "Hiding the hottest part of the `mel` map changes P(mel) no more than hiding the same form elsewhere: "
+        "the answer does not hang on that part alone.",
+    ),
+    "called without its lesion": Remark(
+        _called_without_lesion,
+        "With the lesion removed and skin in its place it is **still called**: what lies around it is enough for that.",
     ),
     "both maps peak in one cell": Remark(
         _same_peak,

@@ -4,88 +4,45 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from melascope.classes import CLASS_NAMES, CLASSES, RESEARCH_ONLY
+from melascope.classes import RESEARCH_ONLY
 from melascope.errors import DataError, OutputError
-from melascope.files import MANIFEST, make_folder, read_json, write_manifest, write_text
+from melascope.files import MANIFEST, make_folder, read_json, sha256_bytes, write_manifest, write_text
+from melascope.gallery.card import Card
 from melascope.gallery.case import Case
 from melascope.gallery.facts import PHANTOM, GalleryFacts
-from melascope.gallery.notes import Note, note_of
-from melascope.gallery.outcomes import NOT_HELD_OUT, ORDER, OUTCOMES
-from melascope.gallery.phrases import map_caption
-from melascope.gallery.pictures import Pictures, file_stems, ramp, write_pictures
-from melascope.gallery.wording import apart, as_html, code, percent, probability
+from melascope.gallery.notes import note_of
+from melascope.gallery.page_data import about_of, as_script_text, detail_blocks, facts_of, packed
+from melascope.gallery.pictures import file_stems, ramp, write_pictures
+from melascope.gallery.selection import EVERY
+from melascope.gallery.tags import Tagged
+from melascope.gallery.wording import code, percent, probability
 from melascope.tables.results import NotApplicable
 
 KIND = "melascope gallery"
 IMAGES = "images"
 
+SCRIPTS = (
+    "gallery_1_data.js",
+    "gallery_2_draw.js",
+    "gallery_3_dom.js",
+    "gallery_4_card.js",
+    "gallery_5_tags.js",
+    "gallery_6_list.js",
+    "gallery_7_case.js",
+    "gallery_8_start.js",
+)
+"""Files of `templates/` that stand in the page as one script, in this order."""
 
-@dataclass(frozen=True)
-class Card:
-    """A case, its sentences and its pictures; `anchor` is its place on the page."""
-
-    case: Case
-    note: Note
-    pictures: Pictures
-    anchor: str
-
-    @property
-    def captions(self) -> tuple[str, str]:
-        """Where each of the two maps lies, in a few words for its caption."""
-        return tuple(map_caption(self.case, name) for name in self.case.shown)
-
-    @property
-    def person(self) -> tuple[str, ...]:
-        """What is known of whom the lesion belongs to, for the card's head."""
-        case = self.case
-        age = () if case.age is None else (f"{case.age:g} years",)
-        return age + tuple(fact for fact in (case.sex, case.localization) if fact)
-
-    @property
-    def place(self) -> float:
-        """Where P(mel) stands on the card's scale, 0 … 1: stretched so that the threshold is its middle.
-
-        A threshold is often near 0, where on an even scale nobody could see on which side of it an image lies.
-        The power p ** (log 0.5 / log threshold) keeps 0, 1 and every order.
-        """
-        threshold = min(max(self.case.threshold, 1e-12), 1 - 1e-12)
-        place = self.case.p_mel ** (math.log(0.5) / math.log(threshold))
-        return max(place, 0.5) if self.case.above else min(place, 0.5)
-
-
-@dataclass(frozen=True)
-class Group:
-    """The cards of one lesion."""
-
-    lesion_id: str
-    cards: tuple[Card, ...]
-
-
-@dataclass(frozen=True)
-class Section:
-    """The lesions whose worst image had this outcome; `key` is a row of `OUTCOMES`."""
-
-    key: str
-    groups: tuple[Group, ...]
-
-    @property
-    def n_cards(self) -> int:
-        return sum(len(group.cards) for group in self.groups)
-
-    @property
-    def n_lesions(self) -> int:
-        """Known lesions; an image whose lesion is unknown counts as one."""
-        return len(self.groups)
+THREADS = 2
 
 
 def write_gallery(
@@ -93,6 +50,7 @@ def write_gallery(
     out: Path,
     *,
     facts: GalleryFacts,
+    tags: Mapping[str, Tagged] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Path:
     """Write `index.html`, `FIGURES.md` and `images/`: the same input gives the same bytes.
@@ -100,6 +58,7 @@ def write_gallery(
     Parameters
     ----------
     cases : in the order of `select_cases`
+    tags : image id -> a reader's words that the page shall show, of `read_tags`
     out : folder of the gallery; an older gallery in it is replaced as a whole, any other content is left alone
     progress : called with 1 for each case drawn
 
@@ -121,7 +80,7 @@ def write_gallery(
     try:
         make_folder(draft / IMAGES)
         cards = _cards(cases, draft / IMAGES, progress)
-        write_text(draft / "index.html", page_html(cards, facts))
+        write_text(draft / "index.html", page_html(cards, facts, tags))
         write_text(draft / "FIGURES.md", figures_markdown(cards, facts))
         write_manifest(
             draft,
@@ -171,40 +130,47 @@ def _put_in_place(draft: Path, out: Path) -> None:
 
 
 def _cards(cases: Sequence[Case], folder: Path, progress: Callable[[int], None] | None) -> list[Card]:
+    """Note and pictures of each case; decoding and encoding leave Python's lock, so threads share the work."""
     stems = file_stems([case.image_id for case in cases])
-    cards = []
-    for case in cases:
+
+    def drawn(case: Case) -> Card:
         stem = stems[case.image_id]
-        cards.append(Card(case, note_of(case), write_pictures(case, folder, stem), f"case-{stem}"))
-        if progress is not None:
-            progress(1)
+        return Card(case, note_of(case), write_pictures(case, folder, stem, overlays=is_telling(case)), stem)
+
+    cards = []
+    with ThreadPoolExecutor(THREADS) as threads:
+        try:
+            for card in threads.map(drawn, cases):
+                cards.append(card)
+                if progress is not None:
+                    progress(1)
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
     return cards
 
 
-def sections_of(cards: Sequence[Card]) -> list[Section]:
-    """Cards by section and lesion: a lesion stands where its worst image belongs, in the order given."""
-    lesions: dict[str, list[Card]] = {}
-    for card in cards:
-        lesions.setdefault(card.case.lesion_id or f"\0{card.case.image_id}", []).append(card)
-    sections: dict[str, list[Group]] = {}
-    for members in lesions.values():
-        key = min((card.case.section for card in members), key=ORDER.__getitem__)
-        sections.setdefault(key, []).append(Group(members[0].case.lesion_id, tuple(members)))
-    return [Section(key, tuple(sections[key])) for key in OUTCOMES if key in sections]
+def is_telling(case: Case) -> bool:
+    """Whether a case was chosen for more than being held out: only such ones stand in `FIGURES.md`."""
+    return case.reasons != (EVERY,)
 
 
-def page_html(cards: Sequence[Card], facts: GalleryFacts) -> str:
-    """The whole page; style and script stand in it, and its policy allows these two and nothing else."""
+def page_html(cards: Sequence[Card], facts: GalleryFacts, tags: Mapping[str, Tagged] | None = None) -> str:
+    """The whole page; style, script and cases stand in it, and its policy allows these and nothing else."""
     environment = _environment()
     style = environment.get_template("gallery.css").render()
-    script = environment.get_template("gallery.js").render()
+    script = "".join(environment.get_template(name).render() for name in SCRIPTS)
+    about = about_of(cards, tags or {}, _gallery_id(facts), images=IMAGES)
     return environment.get_template("gallery.html").render(
         facts=facts,
-        sections=sections_of(cards),
         n_cards=len(cards),
-        anchors={card.case.image_id: card.anchor for card in cards},
+        n_tested=sum(bool(card.case.tests) for card in cards),
+        everything=all(EVERY in card.case.reasons for card in cards),
         style=Markup(style),
         script=Markup(script),
+        about=Markup(as_script_text(about)),
+        packed_facts=Markup(packed(facts_of(cards))),
+        blocks=[Markup(block) for block in detail_blocks(cards)],
         policy=(
             f"default-src 'none'; img-src 'self' file:; style-src {_source(style)}; script-src {_source(script)}; "
             "base-uri 'none'; form-action 'none'"
@@ -213,9 +179,24 @@ def page_html(cards: Sequence[Card], facts: GalleryFacts) -> str:
     )
 
 
+def _gallery_id(facts: GalleryFacts) -> str:
+    """Under which a browser keeps a reader's tags: another model or threshold is another gallery."""
+    return sha256_bytes(f"{facts.run}\0{facts.checkpoint_sha256}\0{facts.operating_point.sha256}".encode())[:16]
+
+
 def figures_markdown(cards: Sequence[Card], facts: GalleryFacts) -> str:
     """`FIGURES.md`, in the form of the seed's notes."""
-    return _environment().get_template("FIGURES.md").render(facts=facts, cards=cards)
+    telling = [card for card in cards if is_telling(card.case)]
+    return (
+        _environment()
+        .get_template("FIGURES.md")
+        .render(
+            facts=facts,
+            cards=telling,
+            n_left_out=len(cards) - len(telling),
+            n_tested=sum(bool(card.case.tests) for card in telling),
+        )
+    )
 
 
 def _environment() -> Environment:
@@ -228,7 +209,6 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "note": as_html,
         "code": code,
         "percent": percent,
         "probability": probability,
@@ -236,14 +216,9 @@ def _environment() -> Environment:
     }
     environment.tests["undefined_figure"] = lambda figure: isinstance(figure, NotApplicable)
     environment.globals |= {
-        "CLASSES": CLASSES,
-        "CLASS_NAMES": CLASS_NAMES,
         "IMAGES": IMAGES,
-        "NOT_HELD_OUT": NOT_HELD_OUT,
-        "OUTCOMES": OUTCOMES,
         "PHANTOM": PHANTOM,
         "RESEARCH_ONLY": RESEARCH_ONLY,
-        "apart": apart,
     }
     return environment
 

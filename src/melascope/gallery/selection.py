@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +25,13 @@ REASONS: dict[str, str] = {
     "near_above": "one of the nearest at or above the threshold",
     "reference": "the most confident correct image of its class",
     "asked_for": "asked for by its id",
+    "tagged": "tagged by a reader",
+    "held_out": "every held-out image is shown",
 }
 """Why an image is in a gallery."""
+
+EVERY = "held_out"
+"""The reason that tells nothing of the image itself."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ def select_cases(
     operating_point: OperatingPoint,
     *,
     image_ids: Sequence[str] = (),
+    tagged: Collection[str] = (),
+    every: bool = False,
     confident_errors: int = 12,
     near_threshold: int = 6,
 ) -> list[Selection]:
@@ -55,6 +62,8 @@ def select_cases(
     predictions : of all splits; without `image_ids` only `test` and `held_out` rows are looked at
     operating_point : the frozen threshold
     image_ids : show exactly these (of any split) instead
+    tagged : images that a reader tagged, of any split: shown besides
+    every : show every held-out image besides
     confident_errors, near_threshold : how many of the former, and of the latter on each side, at most
 
     Returns
@@ -72,6 +81,11 @@ def select_cases(
         reasons = {row: ["asked_for"] for row in _rows_of(predictions, image_ids)}
     else:
         reasons = _reasons(predictions, operating_point, confident_errors, near_threshold)
+        if every:
+            for row in np.flatnonzero(np.isin(predictions.split.astype(str), HELD_OUT)):
+                reasons.setdefault(int(row), []).append(EVERY)
+    for row in _rows_of(predictions, list(tagged)):
+        reasons.setdefault(row, []).append("tagged")
     rows = _ordered(predictions, operating_point, reasons)
     return [
         Selection(predictions.image_id[row], tuple(name for name in REASONS if name in reasons[row])) for row in rows

@@ -1,14 +1,12 @@
 """How are numbers and other people's words written, so that a note is exact and harmless in Markdown and HTML?
 
-Notes are Markdown of two marks only: `code` and **strong**. What comes from a file of somebody else stands in code.
+Notes are Markdown of two marks only: `code` and **strong**; `templates/gallery_3_dom.js` makes elements of them. What
+comes from a file of somebody else stands in code.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-
-from markupsafe import Markup, escape
 
 from melascope.classes import CLASS_NAMES
 
@@ -65,17 +63,3 @@ def listed(items: Sequence[str], most: int = 6) -> str:
     if len(items) > most:
         items = [*items[:most], f"{len(items) - most} more"]
     return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
-
-
-def as_html(note: str) -> Markup:
-    """A note as HTML: everything escaped, `code` and **strong** marked."""
-    html, strong = Markup(""), False
-    for piece in re.split(r"(`[^`]*`|\*\*)", note):
-        if piece == "**":
-            html += Markup("</strong>" if strong else "<strong>")
-            strong = not strong
-        elif piece.startswith("`"):
-            html += Markup("<code>{}</code>").format(piece.strip("`"))
-        else:
-            html += escape(piece)
-    return html

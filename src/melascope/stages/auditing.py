@@ -14,6 +14,7 @@ from melascope.gallery.case import build_cases
 from melascope.gallery.facts import gallery_facts
 from melascope.gallery.render import write_gallery
 from melascope.gallery.selection import select_cases
+from melascope.gallery.tags import read_tags
 from melascope.stages.data import labels_of
 from melascope.stages.explaining import BATCH, Explainer, check_same_model
 from melascope.stages.reporting import Reporter
@@ -30,6 +31,8 @@ def audit_run(
     reporter: Reporter,
     *,
     image_ids: Sequence[str] = (),
+    every: bool = False,
+    tags: Path | None = None,
     data: Path | None = None,
     out: Path | None = None,
 ) -> Path:
@@ -38,13 +41,16 @@ def audit_run(
     Parameters
     ----------
     image_ids : exactly these images; empty lets `select_cases` choose
+    every : show every held-out image besides those that are chosen
+    tags : CSV that a reader exported from an earlier page; its images are shown besides, with the reader's words
     data : the data set's folder, where it is no longer the one that the run was trained on
     out : folder of the gallery; `<run>/gallery` by default
     """
     facts = run.read_facts()
     predictions, point = Predictions.read(run.predictions), OperatingPoint.read(run.operating_point)
+    tagged = read_tags(tags, predictions.image_id) if tags else {}
     table = read_dataset(Path(data or facts["data"]), facts["source"], labels_of(facts))
-    selections = select_cases(predictions, point, image_ids=image_ids)
+    selections = select_cases(predictions, point, image_ids=image_ids, tagged=tuple(tagged), every=every)
     explainer = Explainer(run)
     chosen = table.subset(table.index_of(np.array([selection.image_id for selection in selections], dtype=object)))
     maps = _maps_of(explainer, chosen, reporter)
@@ -62,7 +68,7 @@ def audit_run(
             drawn[0] += added
             advance(drawn[0], len(cases))
 
-        return write_gallery(cases, Path(out or run.gallery), facts=page_facts, progress=one_more)
+        return write_gallery(cases, Path(out or run.gallery), facts=page_facts, tags=tagged, progress=one_more)
 
 
 def _maps_of(explainer: Explainer, table: LesionTable, reporter: Reporter) -> MapStore:
