@@ -191,6 +191,7 @@ def main() -> None:
     began, same, killed = time.monotonic(), Counter(), Counter()
     with tempfile.TemporaryDirectory() as folder:
         started = prepared(Path(folder), chosen.seed)
+        in_a_process(lambda: train_to_its_end(copy_of(started, "decodes-the-store"), False))
         plans = {}
         for every_step in (True, False):
             undisturbed = copy_of(started, f"undisturbed-{every_step}")

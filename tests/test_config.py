@@ -17,12 +17,15 @@ from melascope.config import (
     Recipe,
     TrainRecipe,
     doubts_about,
+    read_experiment,
     read_recipe,
     recipe_toml,
 )
 from melascope.errors import RecipeError
 
-RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+SHIPPED = Path(__file__).parents[1] / "recipes"
+LISTS = sorted((SHIPPED / "experiments").glob("*.toml"))
+RECIPES = sorted(set(SHIPPED.rglob("*.toml")) - set(LISTS))
 
 
 def written(folder: Path, text: str) -> Path:
@@ -164,3 +167,46 @@ def test_a_resolved_recipe_reads_back_equal(recipe):
 def test_every_shipped_recipe_can_be_read(path):
     recipe = read_recipe(path)
     assert recipe.name and Recipe.model_validate(tomllib.loads(recipe_toml(recipe))) == recipe
+
+
+@pytest.mark.parametrize("path", LISTS, ids=lambda path: path.stem)
+def test_the_rows_of_a_shipped_list_differ_in_what_they_are_named_after_and_in_nothing_else(path):
+    """All but the last row, which is ours, are the course project's: another loss or another sampler."""
+    listed, recipes = read_experiment(path)
+    assert listed.seeds == (1, 2, 3) and len(recipes) == 4
+    same = {
+        recipe.model_copy(
+            update={
+                "name": "",
+                "loss": LossRecipe(),
+                "train": recipe.train.model_copy(update={"sampler": "shuffle"}),
+            }
+        ).model_dump_json()
+        for recipe in recipes[:3]
+    }
+    assert len(same) == 1
+    assert [(recipe.loss.name, recipe.loss.melanoma_factor, recipe.train.sampler) for recipe in recipes[:3]] == [
+        ("weighted_cross_entropy", 1.0, "shuffle"),
+        ("cross_entropy", 1.0, "balanced"),
+        ("weighted_cross_entropy", 3.0, "shuffle"),
+    ]
+    assert {recipe.model.backbone for recipe in recipes} == {"efficientnet_b0"}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("recipes = []", "recipes: Tuple should have at least 1 item"),
+        ("recipes = ['a.toml', 'a.toml']", "should name each once"),
+        ("recipes = ['a.toml']\nfolds = 1", "should be 0 or at least 2"),
+        ("recipes = ['a.toml', 'b.toml']", "have one name"),
+        ("recipes = ['missing.toml']", "cannot be read"),
+        ("recipes = ['a.toml']\nseed = 1", "did you mean seeds?"),
+    ],
+)
+def test_a_list_that_cannot_be_run_is_told(tmp_path, text, says):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.toml").write_text('name = "same"\n')
+    with pytest.raises(RecipeError) as caught:
+        read_experiment(written(tmp_path, f'name = "x"\n{text}\n'))
+    assert says in str(caught.value)

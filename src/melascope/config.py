@@ -139,6 +139,40 @@ class Recipe(Strict):
         return target
 
 
+class Experiment(Strict):
+    """A list of recipes to train and compare."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    recipes: tuple[str, ...] = Field(min_length=1)  # files, from the list's own folder; the first is compared with
+    seeds: tuple[int, ...] = Field((1,), min_length=1)
+    folds: int = Field(0, ge=0, le=20)  # at least two: train and val are dealt anew, test stays as the split has it
+    ensembles: bool = True  # several seeds or folds of a recipe also answer together
+
+    @field_validator("seeds", "recipes")
+    @classmethod
+    def _each_once(cls, values: tuple) -> tuple:
+        if len(set(values)) < len(values):
+            raise ValueError("should name each once")
+        return values
+
+    @field_validator("folds")
+    @classmethod
+    def _none_or_several(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("should be 0 or at least 2")
+        return folds
+
+
+def read_experiment(path: Path) -> tuple[Experiment, list[Recipe]]:
+    """A list in TOML and the recipes that it names; errors as in `read_recipe`."""
+    listed = validated(Experiment, _toml(path), where=path)
+    recipes = [read_recipe(Path(path).parent / file) for file in listed.recipes]
+    names = [recipe.name for recipe in recipes]
+    if len(set(names)) < len(names):
+        raise RecipeError("Two recipes of the list have one name.", where=path, expected="each `name` once")
+    return listed, recipes
+
+
 def read_recipe(path: Path, *, init: Path | None = None, **changes: Any) -> Recipe:
     """Read a TOML recipe; `changes` (e.g. `seed=2`) replace top-level keys whose value is not None.
 
@@ -148,20 +182,24 @@ def read_recipe(path: Path, *, init: Path | None = None, **changes: Any) -> Reci
     ------
     RecipeError : no file, broken TOML, unknown keys (with the nearest known one) or impossible values.
     """
-    try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise RecipeError(
-            f"The recipe cannot be read ({error.strerror}).",
-            where=path,
-            fix="give a TOML file, e.g. recipes/baseline.toml",
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"The recipe is not valid TOML ({error}).", where=path) from error
+    content = _toml(path)
     content |= {key: value for key, value in changes.items() if value is not None}
     if init is not None and isinstance(content.get("model", {}), dict):
         content["model"] = {**content.get("model", {}), "init": str(init), "pretrained": False}
     return validated(Recipe, content, where=path)
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise RecipeError(
+            f"The file cannot be read ({error.strerror}).",
+            where=path,
+            fix="give a TOML file, e.g. recipes/baseline.toml",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"The file is not valid TOML ({error}).", where=path) from error
 
 
 def doubts_about(recipe: Recipe) -> list[str]:

@@ -43,7 +43,16 @@ def test_the_manifest_lists_every_file_with_its_digest_and_none_is_younger(finis
 def test_results_and_curves_are_there_with_the_figures_of_validation(finished, recipe):
     with open(finished.results, newline="") as stream:
         rows = list(csv.DictReader(stream))
-    figures = ["nll", "accuracy", "balanced_accuracy", "macro_f1", "mel_sensitivity", "mel_auroc"]
+    figures = [
+        "nll",
+        "accuracy",
+        "balanced_accuracy",
+        "macro_f1",
+        "mel_sensitivity",
+        "mel_auroc",
+        "mel_specificity",
+        "mel_ap",
+    ]
     assert list(rows[0]) == ["epoch", "step", "learning_rate", "train_loss", *(f"val_{name}" for name in figures)]
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert all(float(row["learning_rate"]) == recipe.train.learning_rate for row in rows)

@@ -222,14 +222,19 @@ def score_run(
         logits=logits.astype(np.float64),
         origin=origin_of(run, classifier.card, table),
     )
+    predictions = freeze(run, predictions, read_recipe(run.recipe), reporter)
+    run.set_temperature(predictions.origin.temperature)
+    return predictions
+
+
+def freeze(run: RunDirectory, predictions: Predictions, recipe: Recipe, reporter: Reporter) -> Predictions:
+    """Write predictions with the temperature fitted on validation, and the operating point chosen from it."""
     temperature = fit_temperature(predictions.of_split("val"))
     if temperature.note:
         reporter.say(temperature.note)
     write_json(run.temperature, temperature.as_json())
-    run.set_temperature(temperature.temperature)
     predictions = replace(predictions, origin=replace(predictions.origin, temperature=temperature.temperature))
     predictions.write(run.predictions)
-    recipe = read_recipe(run.recipe)
     point = choose_operating_point(
         predictions.of_split("val"),
         target=recipe.target,

@@ -1,0 +1,147 @@
+"""List of recipes × seeds (× folds) → their runs, ensembles, and the comparison of all; goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from melascope.config import Recipe, read_experiment, read_recipe
+from melascope.data.folds import deal_folds
+from melascope.data.sources.image_folder import Labels
+from melascope.data.split import read_split
+from melascope.errors import RunError
+from melascope.evaluation.compare import Comparison
+from melascope.files import MANIFEST, make_folder, read_json, write_json
+from melascope.models.processes import n_processes
+from melascope.stages.comparing import compare_paths
+from melascope.stages.data import read_validated
+from melascope.stages.ensembling import make_ensemble
+from melascope.stages.reporting import Reporter
+from melascope.stages.training import start_run, train_run
+from melascope.tables.runs import RunDirectory
+
+STATE = "experiment.json"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which images an experiment trains on, and where everything of it goes."""
+
+    data: Path
+    split: Path
+    out: Path
+    source: str | None = None
+    labels: Labels | None = None
+    held_out_lesions: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One training of an experiment."""
+
+    key: str
+    recipe: Recipe
+    split: Path
+
+
+def run_experiment(
+    list_file: Path, place: Place, reporter: Reporter, *, accelerator: str = "auto"
+) -> Comparison | None:
+    """Train what is not yet trained, then let each recipe's runs answer together, and compare.
+
+    The same command goes on after an interruption: a finished run is left alone, a begun one resumed.
+
+    Returns
+    -------
+    comparison : written to `out/comparison`; None where there is one run only
+
+    Raises
+    ------
+    RunError : `out` belongs to another list, data set or split, or a recipe was changed since its run began.
+    """
+    if n_processes() != (1, 1):
+        raise RunError("An experiment runs in one process.", fix="give each training to torchrun: docs/training.md")
+    listed, recipes = read_experiment(list_file)
+    make_folder(place.out)
+    splits = _fold_files(place, listed.folds, reporter) if listed.folds else [place.split]
+    state = _state_of(place, listed.model_dump(mode="json"))
+    compared: list[Path] = []
+    for recipe in recipes:
+        planned = [_planned(recipe, seed, file, listed.folds) for seed in listed.seeds for file in splits]
+        runs = []
+        for number, one in enumerate(planned, 1):
+            reporter.say(f"{one.key}: {number} of {len(planned)} of this recipe")
+            runs.append(_trained(one, place, state, reporter, accelerator))
+        compared += [] if listed.folds else [run.root for run in runs]
+        if listed.ensembles and len(runs) > 1:
+            compared.append(_ensemble(runs, recipe, place.out, reporter))
+    if len(compared) < 2:
+        reporter.say("there is one run: nothing to compare")
+        return None
+    return compare_paths(compared, place.out / "comparison", reporter)
+
+
+def _planned(recipe: Recipe, seed: int, split: Path, folds: int) -> Planned:
+    name = f"{recipe.name}-{split.stem}" if folds else recipe.name
+    return Planned(f"{name}-s{seed}", recipe.model_copy(update={"name": name, "seed": seed}), split)
+
+
+def _fold_files(place: Place, folds: int, reporter: Reporter) -> list[Path]:
+    """Splits of all folds, dealt once; a lesion that is held out stays out."""
+    files = [place.out / "folds" / f"{folds}fold{number}.csv" for number in range(1, folds + 1)]
+    if not all(file.is_file() for file in files):
+        table = read_validated(place.data, place.source, place.labels, reporter)
+        split = read_split(place.split, table, place.held_out_lesions)
+        for file, fold in zip(files, deal_folds(table, split, folds), strict=True):
+            fold.write(file)
+    return files
+
+
+def _state_of(place: Place, listed: dict[str, Any]) -> dict[str, Any]:
+    """What `experiment.json` knows: the list, the data and which run belongs to which training."""
+    begun = {"list": listed, "data": str(place.data.absolute()), "split": str(place.split.absolute())}
+    file = place.out / STATE
+    if not file.is_file():
+        state = {**begun, "runs": {}}
+        write_json(file, state)
+        return state
+    state = read_json(file)
+    others = [key for key in ("data", "split") if state[key] != begun[key]]
+    if state["list"]["name"] != listed["name"] or state["list"]["folds"] != listed["folds"]:
+        others.append("list")
+    if others:
+        raise RunError(
+            f"This folder holds an experiment with another {' and another '.join(others)}.",
+            where=file,
+            fix="choose another --out",
+        )
+    return {**state, "list": listed}  # recipes and seeds may be added
+
+
+def _trained(one: Planned, place: Place, state: dict[str, Any], reporter: Reporter, accelerator: str) -> RunDirectory:
+    name = state["runs"].get(one.key)
+    if name is None:
+        facts = {"source": place.source, "labels": place.labels, "held_out_lesions": place.held_out_lesions}
+        run = start_run(one.recipe, data=place.data, split=one.split, runs=place.out / "runs", **facts)
+        state["runs"][one.key] = run.name
+        write_json(place.out / STATE, state)
+    else:
+        run = RunDirectory.open(place.out / "runs" / name)
+        if read_recipe(run.recipe) != one.recipe:
+            raise RunError(
+                f"The recipe of {one.key} was changed since its run began.",
+                where=run.recipe,
+                fix="put the recipe back, give the new one another name, or choose another --out",
+            )
+    finished = (run.root / MANIFEST).is_file() and run.read_facts()["status"] == "complete"
+    return run if finished else train_run(run, reporter, accelerator=accelerator)
+
+
+def _ensemble(runs: list[RunDirectory], recipe: Recipe, out: Path, reporter: Reporter) -> Path:
+    root = out / "ensembles" / f"{recipe.name}-ensemble"
+    known = RunDirectory(root)
+    if (root / MANIFEST).is_file() and known.read_facts().get("members") == [run.name for run in runs]:
+        return root
+    return make_ensemble(runs, recipe, root, reporter).root

@@ -1,0 +1,106 @@
+"""Does an experiment train each recipe and seed once, go on where it stopped, and let the runs answer together?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from melascope.config import read_recipe, recipe_toml
+from melascope.errors import DataError, RunError
+from melascope.evaluation.operating_point import OperatingPoint
+from melascope.files import MANIFEST, read_json, write_json
+from melascope.stages import ensembling, experimenting, training
+from melascope.stages.ensembling import together
+from melascope.stages.experimenting import Place, run_experiment
+from melascope.stages.reporting import Reporter
+from melascope.tables.predictions import Predictions
+from melascope.tables.runs import RunDirectory
+
+
+@pytest.fixture(scope="module")
+def work(place, recipe, tmp_path_factory):
+    """Two recipes of one epoch, two seeds; the plots and evaluations of single runs are left out."""
+    folder = tmp_path_factory.mktemp("experiment")
+    once = recipe.model_copy(update={"train": recipe.train.model_copy(update={"epochs": 1})})
+    (folder / "first.toml").write_text(recipe_toml(once))
+    other = {"name": "other", "loss": once.loss.model_copy(update={"name": "focal"})}
+    (folder / "second.toml").write_text(recipe_toml(once.model_copy(update=other)))
+    (folder / "list.toml").write_text('name = "pair"\nrecipes = ["first.toml", "second.toml"]\nseeds = [1, 2]\n')
+    (folder / "folds.toml").write_text('name = "folded"\nrecipes = ["first.toml"]\nfolds = 3\n')
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def without_plots(monkeypatch):
+    monkeypatch.setattr(training, "evaluate_run", lambda run, _: write_json(run.evaluation / "evaluation.json", {}))
+    monkeypatch.setattr(ensembling, "evaluate_run", lambda run, _: None)
+    monkeypatch.setattr(training, "save_training_curves", lambda *_, **__: None)
+
+
+def at(place, out) -> Place:
+    return Place(place / "phantom", place / "split.csv", out)
+
+
+def test_a_stopped_experiment_goes_on_and_compares_seeds_and_ensembles(work, place, monkeypatch):
+    out, trained = work / "out", []
+    real = experimenting.train_run
+
+    def counted(run, reporter, *, accelerator):
+        trained.append(run.name)
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        return real(run, reporter, accelerator=accelerator)
+
+    monkeypatch.setattr(experimenting, "train_run", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(work / "list.toml", at(place, out), Reporter.silent(), accelerator="cpu")
+    comparison = run_experiment(work / "list.toml", at(place, out), Reporter.silent(), accelerator="cpu")
+    assert len(trained) == 5 and len(set(trained)) == 4 and trained[2] == trained[3]
+    told = [(contender.name, len(contender.members)) for contender in comparison.contenders]
+    assert [n for _, n in told] == [2, 1, 2, 1], told  # both seeds of a recipe as one, then its ensemble
+    assert (out / "comparison" / "comparison.csv").is_file()
+    assert all("lesion_sensitivity" in contender.figures for contender in comparison.contenders)
+    for name in read_json(out / "experiment.json")["runs"].values():
+        assert (out / "runs" / name / MANIFEST).is_file()
+    run_experiment(work / "list.toml", at(place, out), Reporter.silent(), accelerator="cpu")
+    assert len(trained) == 5
+    (work / "first.toml").write_text((work / "first.toml").read_text().replace("dropout = 0.2", "dropout = 0.3"))
+    with pytest.raises(RunError, match="changed since"):
+        run_experiment(work / "list.toml", at(place, out), Reporter.silent(), accelerator="cpu")
+    with pytest.raises(RunError, match="another list"):
+        run_experiment(work / "folds.toml", at(place, out), Reporter.silent(), accelerator="cpu")
+
+
+def test_folds_become_one_table_in_which_each_image_is_judged_by_who_did_not_train_on_it(work, place):
+    out = work / "folded"
+    assert run_experiment(work / "folds.toml", at(place, out), Reporter.silent(), accelerator="cpu") is None
+    (ensemble,) = (out / "ensembles").iterdir()
+    table = Predictions.read(ensemble / "predictions.parquet")
+    assert not (table.split == "train").any() and (table.split == "val").sum() > (table.split == "test").sum()
+    point = OperatingPoint.read(ensemble / "operating_point.json")
+    validation = table.of_split("val")
+    assert point.is_positive(validation.probabilities)[validation.dx == "mel"].mean() >= 0.9
+    members = [Predictions.read(path / "predictions.parquet") for path in sorted((out / "runs").glob("2*"))]
+    assert len(members) == 3
+    tempered = table.logits - np.log(np.exp(table.logits).sum(1, keepdims=True))
+    for row in range(0, len(table), 7):
+        asked = [member.probabilities[row] for member in members if member.split[row] != "train"]
+        assert len(asked) == (1 if table.split[row] == "val" else 3)
+        np.testing.assert_allclose(np.exp(tempered[row]), np.mean(asked, axis=0), rtol=1e-6)
+    assert read_recipe(RunDirectory(ensemble).recipe).name.endswith("-ensemble")
+
+
+def test_seeds_keep_their_split_and_other_images_are_refused(finished):
+    one = Predictions.read(finished.predictions)
+    other = replace(one, logits=one.logits[:, ::-1].copy())
+    both = together([one, other], ["a", "b"])
+    np.testing.assert_array_equal(both.split, one.split)
+    np.testing.assert_allclose(both.probabilities, (one.probabilities + other.probabilities) / 2, rtol=1e-9)
+    assert both.origin.split_sha256 == one.origin.split_sha256
+    assert both.origin.checkpoint_sha256 != one.origin.checkpoint_sha256
+    with pytest.raises(DataError, match="same images"):
+        together([one, one.subset(np.arange(5))])
+    with pytest.raises(DataError, match="two or more"):
+        together([one])
