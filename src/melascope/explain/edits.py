@@ -126,7 +126,8 @@ def hide(
     """
     check_mask(image, region)
     hidden = grown(region, margin_of(image))
-    return _filled(image, hidden, region, fill, region if lesion is None else lesion)
+    share = np.maximum(soft(hidden), region)
+    return _filled(image, hidden, share, fill, region if lesion is None else lesion)
 
 
 def keep(
@@ -135,15 +136,16 @@ def keep(
     """Keep a region and its margin, and hide everything else; `lesion` (default: the region) is what is not skin."""
     check_mask(image, region)
     hidden = ~grown(region, margin_of(image))
-    return _filled(image, hidden, hidden, fill, region if lesion is None else lesion)
+    share = np.minimum(soft(hidden), ~region)
+    return _filled(image, hidden, share, fill, region if lesion is None else lesion)
 
 
-def _filled(image: np.ndarray, hidden: np.ndarray, wholly: np.ndarray, fill: str, lesion: np.ndarray) -> np.ndarray:
+def _filled(image: np.ndarray, hidden: np.ndarray, share: np.ndarray, fill: str, lesion: np.ndarray) -> np.ndarray:
     if fill not in FILLS:
         raise ExplainError(f"There is no fill {fill!r}.", expected=f"one of {', '.join(FILLS)}")
     if not hidden.any():
         return image.copy()
-    return blend(image, FILLS[fill](image, hidden, lesion), np.maximum(soft(hidden), wholly))
+    return blend(image, FILLS[fill](image, hidden, lesion), share)
 
 
 def on_other_skin(image: np.ndarray, lesion: np.ndarray, skin: np.ndarray, *, same_tone: bool = False) -> np.ndarray:
