@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from melascope.errors import ExplainError
-from melascope.explain.mask_scores import score_map
+from melascope.explain.mask_scores import centred_gaussian, random_map_score, score_map
+from melascope.explain.overlay import upsample_map
 from melascope.tables.results import NotApplicable
 
 LEFT = np.zeros((8, 12), dtype=bool)
@@ -115,3 +116,49 @@ def test_share_equals_torch(values, mask):
 def test_unusable_arguments_are_refused(values, mask):
     with pytest.raises(ExplainError):
         score_map(values, mask)
+
+
+def test_matched_iou_known_answers():
+    evidence = np.arange(96, dtype=np.float32).reshape(8, 12) + 1
+    highest = evidence > 96 - 24
+    assert score_map(evidence, highest).matched_iou == 1
+    assert score_map(evidence, ~highest & (evidence > 96 - 48)).matched_iou == 0
+    shifted = (evidence > 96 - 36) & (evidence <= 96 - 12)  # 24 pixels, 12 of them among the highest 24
+    assert score_map(evidence, shifted).matched_iou == pytest.approx(12 / 36)
+
+
+def test_matched_iou_of_a_flat_map_is_that_of_a_random_region():
+    score = score_map(np.full((5, 7), 0.3), LEFT)
+    assert score.matched_iou == pytest.approx(random_map_score(0.5)[2]) == pytest.approx(1 / 3)
+
+
+def test_a_small_peak_beside_nothing_shares_the_rest_at_random():
+    """2 of 48 pixels are chosen by the map, the other 46 lie anywhere among the 94 that tie at 0."""
+    values = np.zeros((8, 12))
+    values[0, :2] = 1
+    both = 2 + 46 * 46 / 94
+    assert score_map(values, LEFT).matched_iou == pytest.approx(both / (96 - both))
+
+
+@given(maps, masks)
+def test_matched_iou_equals_the_mean_over_random_tie_breaks(values, mask):
+    score = score_map(values, mask)
+    if isinstance(score.matched_iou, NotApplicable):
+        return
+    assert 0 <= score.matched_iou <= 1
+    evidence = upsample_map(np.maximum(values, 0), mask.shape[1], mask.shape[0]).ravel()
+    if len(np.unique(np.round(evidence / evidence.max(), 4))) == evidence.size:  # no ties: one order
+        chosen = np.zeros(evidence.size, bool)
+        chosen[np.argsort(-evidence)[: mask.sum()]] = True
+        expected = (chosen & mask.ravel()).sum() / (chosen | mask.ravel()).sum()
+        assert score.matched_iou == pytest.approx(expected, abs=0.02)
+
+
+def test_centred_gaussian_prefers_the_middle():
+    gaussian = centred_gaussian(90, 120)
+    middle = np.zeros((90, 120), bool)
+    middle[30:60, 40:80] = True
+    inside, corner = score_map(gaussian, middle), score_map(gaussian, np.roll(middle, (45, 60), (0, 1)))
+    assert gaussian == pytest.approx(gaussian[::-1, ::-1])
+    assert inside.peak_inside and inside.share_inside > 2 * inside.area_share
+    assert not corner.peak_inside and corner.share_inside < corner.area_share

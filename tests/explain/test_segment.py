@@ -1,4 +1,4 @@
-"""Does the classical segmenter find a lesion that is known, despite dark corners and hair, and say when there is none?"""
+"""Does the classical segmenter find a known lesion despite dark corners and hair, and say when there is none?"""
 
 import numpy as np
 import pytest

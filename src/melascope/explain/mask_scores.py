@@ -1,4 +1,8 @@
-"""How much of a map lies on the lesion, beside how much of the picture the lesion covers?"""
+"""How much of a map lies on the lesion, beside how much a map that ignores the picture would put there?
+
+Two baselines: the lesion's share of the picture (a map that knows nothing), and a Gaussian in the picture's middle (one
+that knows how dermatoscopes are aimed).
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,8 @@ class MapScore:
     peak_inside : whether the map's highest pixels all lie inside (pointing game, Zhang et al. 2018, sec. 4.1)
     peak_share : share of those tied highest pixels that lie inside
     peak_xy : (x, y) in pixels of the mask, the tied pixel nearest to their middle; None without positive evidence
+    matched_iou : intersection over union of the lesion and the map's highest pixels, as many as the lesion has: so no
+        threshold is chosen. Where pixels tie at the last place, the mean over all ways to break the tie
     """
 
     share_inside: float | NotApplicable
@@ -32,6 +38,7 @@ class MapScore:
     peak_inside: bool | NotApplicable
     peak_share: float | NotApplicable
     peak_xy: tuple[int, int] | None
+    matched_iou: float | NotApplicable
 
 
 def score_map(values: np.ndarray, mask: np.ndarray) -> MapScore:
@@ -54,15 +61,39 @@ def score_map(values: np.ndarray, mask: np.ndarray) -> MapScore:
     highest = float(evidence.max())
     if highest == 0:
         nothing = NotApplicable("no positive evidence")
-        return MapScore(nothing, area_share, nothing, nothing, None)
+        return MapScore(nothing, area_share, nothing, nothing, None, nothing)
     tied = evidence >= highest * (1 - _TIE)
     peak_xy = _nearest_to_middle(tied)
     if area_share in (0, 1):
         no_sides = NotApplicable("the mask is empty" if area_share == 0 else "the mask covers the whole picture")
-        return MapScore(no_sides, area_share, no_sides, no_sides, peak_xy)
+        return MapScore(no_sides, area_share, no_sides, no_sides, peak_xy, no_sides)
     share_inside = float(evidence[mask].sum(dtype=np.float64) / evidence.sum(dtype=np.float64))
     peak_share = float(mask[tied].mean())
-    return MapScore(share_inside, area_share, peak_share == 1, peak_share, peak_xy)
+    return MapScore(share_inside, area_share, peak_share == 1, peak_share, peak_xy, _matched_iou(evidence, mask))
+
+
+def random_map_score(area_share: float) -> tuple[float, float, float]:
+    """What a map that ignores the picture gets: share inside, chance of the peak inside, IoU at matched area.
+
+    A region of the lesion's size that is placed pixel by pixel at random meets `area_share` of the lesion.
+    """
+    return area_share, area_share, area_share / (2 - area_share)
+
+
+def centred_gaussian(height: int, width: int, sd: float = 0.5) -> np.ndarray:
+    """The map of somebody who only knows that lesions lie in the middle: (height, width), `sd` in half sides."""
+    row, column = (((np.arange(side) + 0.5) / side * 2 - 1) ** 2 for side in (height, width))
+    return np.exp(-(row[:, None] + column[None]) / (2 * sd**2)).astype(np.float32)
+
+
+def _matched_iou(evidence: np.ndarray, mask: np.ndarray) -> float:
+    size = int(mask.sum())
+    lowest = np.partition(evidence, evidence.size - size, axis=None)[evidence.size - size]
+    slack = _TIE * float(evidence.max())
+    above, tied = evidence > lowest + slack, np.abs(evidence - lowest) <= slack
+    share_of_tied = (size - above.sum()) / tied.sum()
+    both = mask[above].sum() + share_of_tied * mask[tied].sum()
+    return float(both / (2 * size - both))
 
 
 def _nearest_to_middle(tied: np.ndarray) -> tuple[int, int]:

@@ -6,8 +6,8 @@ far from the picture's middle. Otsu's threshold (1979, IEEE Trans. SMC 9, 62) sp
 taken, because a lesion's edge fades into the skin. Of the blobs the one with most distance near the middle is kept and
 its holes are filled. The dark corners of a round field are left out; hair is closed over first.
 
-Agreement with the 1,003 masks of HAM10000's baseline test split stands in docs/results.md. A figure that rests on
-this segmenter says so (`SEGMENTED`).
+On the 1,003 test images of HAM10000's baseline split its mean Dice with the published masks is 0.870 [0.859, 0.881],
+from 0.74 (bcc) to 0.90 (nv); for 3.5 % of them it is below 0.5. A figure that rests on it says so (`SEGMENTED`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ Chosen on 252 training images of HAM10000, 36 a class."""
 
 _DARK = 60  # brightest channel of what lies beyond a dermatoscope's field
 _WHITE = np.array([0.95047, 1.0, 1.08883])
-_XYZ_OF_RGB = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]])  # fmt: skip
+_XYZ_OF_RGB = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
 _SCALE = np.arange(256) / 255
 _LINEAR = np.where(_SCALE <= 0.04045, _SCALE / 12.92, ((_SCALE + 0.055) / 1.055) ** 2.4)
 
