@@ -22,6 +22,7 @@ from melascope.explain.interventions import CONTROLS, Outcome, intervene
 from melascope.explain.maps import MapEngine, make_maps
 from melascope.explain.overlay import save_image
 from melascope.explain.paired import FLOOR, PairedEffect
+from melascope.explain.segment import FROM_DATA_SET, SEGMENTED, segment_lesion
 from melascope.files import make_folder, write_json, write_manifest
 from melascope.gallery.pictures import file_stems
 from melascope.models.classifier import Classifier
@@ -73,14 +74,12 @@ def lesion_of(table: LesionTable, row: int, image: np.ndarray) -> tuple[np.ndarr
     """(height, width) bool at the size of `image`, and where it comes from."""
     path = table.mask_path[row]
     if not path:
-        from melascope.explain.segment import segment_lesion
-
-        return segment_lesion(image), "segmented"
+        return segment_lesion(image), SEGMENTED
     mask = decode_mask(read_member(table.root, path), name=path)
     height, width = image.shape[:2]
     rows = (np.arange(height) * 2 + 1) * mask.shape[0] // (2 * height)
     columns = (np.arange(width) * 2 + 1) * mask.shape[1] // (2 * width)
-    return mask[np.ix_(rows, columns)], "data set"
+    return mask[np.ix_(rows, columns)], FROM_DATA_SET
 
 
 def own_images(run: RunDirectory, data: Path | None = None) -> LesionTable:
