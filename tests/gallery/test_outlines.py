@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_the_outline_is_short_and_every_traced_point_lies_near_it():
     circle[-1] = circle[0]
     kept = thinned(circle, TOLERANCE)
     assert len(kept) < 60
-    fine = np.concatenate([np.linspace(a, b, 50) for a, b in zip(kept[:-1], kept[1:], strict=True)])
+    fine = np.concatenate([np.linspace(a, b, 50) for a, b in pairwise(kept)])
     assert max(np.hypot(*(fine - point).T).min() for point in circle) < TOLERANCE + 0.2
 
 

@@ -71,7 +71,7 @@ class Page(HTMLParser):
     def unpacked(self):
         """Facts of all cases and details of each, as the page's script sees them."""
         (facts,) = [text for attrs, text in self.scripts if attrs.get("id") == "facts"]
-        blocks = [text for attrs, text in self.scripts if attrs.get("class") == "details"]
+        blocks = [text for attrs, text in self.scripts if attrs.get("class") == "block"]
         return opened(facts), [details for block in blocks for details in opened(block)]
 
     def values(self, name):

@@ -25,8 +25,9 @@ SPOT = Test(
 
 def test_the_sentence_of_the_seeds_pair():
     assert sentence_of(SPOT) == (
-        "Coloured spot 1 beside it removed (in-painted): this raises P(mel) from 0.0700 to 0.3100, above the threshold; "
-        "the first answer becomes `mel`; the same form placed at random changes it by +0.0100 on average (n=99, p=0.01)."
+        "Coloured spot 1 beside it removed (in-painted): this raises P(mel) from 0.0700 to 0.3100, above the "
+        "threshold; the first answer becomes `mel`; the same form placed at random changes it by +0.0100 on average "
+        "(n=99, p=0.01)."
     )
 
 

@@ -1,7 +1,7 @@
 // What is known of the cases: facts of all, unpacked at once; details a block at a time, when one is looked at.
 "use strict";
 const about = JSON.parse(document.getElementById("about").textContent);
-const blocks = [...document.querySelectorAll("script.details")];
+const blocks = [...document.querySelectorAll("script.block")];
 const unpackedBlocks = new Map();
 let facts = null; // columns over all cases, see gallery/page_data.py
 let caseOf = new Map(); // stem -> number of the case
