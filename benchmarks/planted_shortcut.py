@@ -138,7 +138,7 @@ def told(result: dict) -> str:
         f"seed {result['seed']:2} {'planted' if result['planted'] else 'twin   '}  ruler {change['value']:+.2f} "
         f"[{change['low']:+.2f}, {change['high']:+.2f}]  inert {control['value']:+.2f}  excess {excess['value']:+.2f} "
         f"[{excess['low']:+.2f}, {excess['high']:+.2f}]  n={ruler['n_images']} images of {ruler['n_lesions']} lesions  "
-        f"{ruler['verdict']:9}  besides: {', '.join(others) or 'nothing'}  {result['seconds']} s"
+        f"{ruler['verdict']:20}  besides: {', '.join(others) or 'nothing'}  {result['seconds']} s"
     )
 
 

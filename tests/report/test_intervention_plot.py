@@ -31,9 +31,18 @@ def effect(edit, figure, value, verdict="found", note=""):
 
 def test_effects_show_change_control_verdict_and_flips(tmp_path):
     rows = [effect("dark_corners", figure, 0.2) for figure in ("change", "control", "flipped", "control_flipped")]
-    rows += [effect("ruler", "change", 0.0, "absent"), effect("ruler", "flipped", NAN, "absent", "no operating point")]
+    rows += [
+        effect("ruler", "change", 0.0, "none above the floor"),
+        effect("ruler", "flipped", NAN, "none above the floor", "no operating point"),
+    ]
     _, svg = save_effects(rows, tmp_path, floor=0.69, name="artefacts")
     text = svg.read_text()
-    for words in ("dark corners", "decisions flipped 20.0%", "control 20.0%", "absent", "no operating point"):
+    for words in (
+        "dark corners",
+        "decisions flipped 20.0%",
+        "control 20.0%",
+        "none above the floor",
+        "no operating point",
+    ):
         assert words in text
     assert RESEARCH_ONLY in text and "PHANTOM" not in text

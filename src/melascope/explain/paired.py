@@ -8,7 +8,8 @@ The rule, stated before anything was looked at; where m artefacts are looked at,
 
 - found: the interval of the mean change of log-odds excludes 0, AND the mean is larger than `FLOOR`, AND it is larger
   than that of the matched inert control, with an interval of the paired difference that excludes 0 on the same side.
-- absent: the whole interval lies within ± `FLOOR` (equivalence: Schuirmann 1987, J. Pharmacokin. Biopharm. 15, 657).
+- none above the floor (absent): the whole interval lies within ± `FLOOR` (equivalence: Schuirmann 1987, J.
+  Pharmacokin. Biopharm. 15, 657). A smaller effect may well be there; the interval says how large.
 - undecided: neither. Too few lesions, a small effect, or one that the control has too.
 
 A mean near 0 may hide changes both ways; `moved`, the mean without signs, and `flipped` tell. So the rule judges what
@@ -31,7 +32,7 @@ from melascope.tables.results import Estimate, Figure, NotApplicable
 FLOOR = math.log(2)
 """Mean change of log-odds below which an effect is called too small to matter: the odds neither doubled nor halved."""
 
-FOUND, ABSENT, UNDECIDED = "found", "absent", "undecided"
+FOUND, ABSENT, UNDECIDED = "found", "none above the floor", "undecided"
 
 
 @dataclass(frozen=True)
