@@ -29,11 +29,14 @@ def effect(edit, figure, value, verdict="found", note=""):
     return EffectRow("artefacts", edit, figure, value, *ends, 0.99, 100, 80, verdict, note)
 
 
+QUIET = "none above the floor"
+
+
 def test_effects_show_change_control_verdict_and_flips(tmp_path):
     rows = [effect("dark_corners", figure, 0.2) for figure in ("change", "control", "flipped", "control_flipped")]
     rows += [
-        effect("ruler", "change", 0.0, "none above the floor"),
-        effect("ruler", "flipped", NAN, "none above the floor", "no operating point"),
+        effect("ruler", "change", 0.0, QUIET),
+        effect("ruler", "flipped", NAN, QUIET, "no operating point"),
     ]
     _, svg = save_effects(rows, tmp_path, floor=0.69, name="artefacts")
     text = svg.read_text()
@@ -41,7 +44,7 @@ def test_effects_show_change_control_verdict_and_flips(tmp_path):
         "dark corners",
         "decisions flipped 20.0%",
         "control 20.0%",
-        "none above the floor",
+        QUIET,
         "no operating point",
     ):
         assert words in text
