@@ -1,0 +1,147 @@
+"""What did the tests of a run's maps find: every figure with its n and interval, the gate, and a row for each image?"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from melascope.errors import RunError
+from melascope.files import read_json, write_json, write_text
+from melascope.tables.results import Estimate, Figure, NotApplicable, figure_from_json
+
+SCHEMA_VERSION = 1
+
+COLUMNS = ("test", "figure", "map_of", "group", "against", "value", "low", "high", "n", "n_lesions", "not_applicable")
+
+
+@dataclass(frozen=True)
+class MapFigure:
+    """One figure of the tests.
+
+    Parameters
+    ----------
+    test : "lesion mask", "faithfulness" or "sanity"
+    name : e.g. "share_inside", "deletion_blur", "rank_correlation"
+    map_of : whose map: a class, "predicted", "true", or "all classes"
+    group : images: "all", "dx=mel", "mel missed", "mel caught", "mel missed - caught"; of sanity the stage
+    against : "" for the map itself; a baseline's name for the baseline's own figure; "map - NAME" for the paired
+        difference of the two
+    figure : `Estimate` or `NotApplicable`
+    """
+
+    test: str
+    name: str
+    map_of: str
+    group: str
+    against: str
+    figure: Figure
+
+    @property
+    def key(self) -> tuple[str, str, str, str, str]:
+        return self.test, self.name, self.map_of, self.group, self.against
+
+
+@dataclass(frozen=True)
+class GateCheck:
+    """One condition of the sanity gate, as it came out."""
+
+    name: str
+    found: str
+    expected: str
+    passed: bool
+
+
+@dataclass(frozen=True)
+class MapTests:
+    """Everything that was found out about the maps of one run.
+
+    Parameters
+    ----------
+    facts : run, checkpoint, method, layer, split, how many images, which masks, seeds
+    figures : in reading order
+    gate : conditions of the sanity gate
+    """
+
+    facts: dict[str, Any]
+    figures: tuple[MapFigure, ...]
+    gate: tuple[GateCheck, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every condition of the gate holds; a gate without conditions is not passed."""
+        return bool(self.gate) and all(check.passed for check in self.gate)
+
+    def of(self, test: str, name: str, *, map_of: str = "predicted", group: str = "all", against: str = "") -> Figure:
+        """One figure; `KeyError` where it was not asked."""
+        for one in self.figures:
+            if one.key == (test, name, map_of, group, against):
+                return one.figure
+        raise KeyError((test, name, map_of, group, against))
+
+    def write(self, folder: Path) -> Path:
+        """Write `map_tests.json` and, for spreadsheets, `figures.csv`; return the first's path."""
+        write_text(folder / "figures.csv", csv_of(COLUMNS, [_row(one) for one in self.figures]))
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "facts": self.facts,
+            "gate": [asdict(check) for check in self.gate],
+            "passed": self.passed,
+            "figures": [{**_named(one), "figure": one.figure.as_json()} for one in self.figures],
+        }
+        return write_json(folder / "map_tests.json", content)
+
+    @classmethod
+    def read(cls, folder: Path) -> MapTests:
+        """Read what `write` wrote; anything else is a `RunError`."""
+        path = Path(folder) / "map_tests.json"
+        content = read_json(path)
+        try:
+            if content["schema_version"] != SCHEMA_VERSION:
+                raise ValueError(f"schema {content['schema_version']}")
+            figures = tuple(
+                MapFigure(**{**one, "figure": figure_from_json(one["figure"])}) for one in content["figures"]
+            )
+            return cls(content["facts"], figures, tuple(GateCheck(**check) for check in content["gate"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"The tests of the maps cannot be read ({error}).",
+                where=path,
+                expected=f"schema {SCHEMA_VERSION}",
+                fix="melascope explain RUN --test",
+            ) from error
+
+
+def csv_of(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV text; what is not there is empty. Text that a spreadsheet would take for a formula gets a quote."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([[_cell(row.get(column, "")) for column in columns] for row in rows])
+    return stream.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, int | float):
+        return "" if value != value else repr(value)
+    text = " ".join(str(value).split())
+    return "'" + text if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _named(one: MapFigure) -> dict[str, str]:
+    return {"test": one.test, "name": one.name, "map_of": one.map_of, "group": one.group, "against": one.against}
+
+
+def _row(one: MapFigure) -> dict[str, Any]:
+    named = _named(one)
+    named["figure"] = named.pop("name")
+    if isinstance(one.figure, NotApplicable):
+        return {**named, "not_applicable": one.figure.reason}
+    numbers: Estimate = one.figure
+    found = {name: getattr(numbers, name) for name in ("value", "low", "high", "n", "n_lesions")}
+    return {**named, **{name: "" if value is None else value for name, value in found.items()}}
