@@ -6,12 +6,14 @@ import csv
 import json
 import shutil
 import subprocess
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from melascope.config import read_recipe
 from melascope.errors import RunError, SplitError
-from melascope.files import MANIFEST, sha256_file
+from melascope.files import MANIFEST, sha256_file, write_json
 from melascope.stages import training
 from melascope.stages.reporting import Reporter
 from melascope.stages.training import open_for_resume, start_run, train_run
@@ -124,3 +126,39 @@ def test_the_commit_is_of_this_checkout_and_empty_outside_of_one(monkeypatch, tm
     assert here == "" or len(here.removesuffix("-dirty")) == 40
     monkeypatch.setattr(training, "__file__", str(installed))
     assert training._git_commit() == ""
+
+
+def test_a_resume_on_other_threads_code_or_device_says_that_it_may_differ(copied, monkeypatch):
+    for name in AFTER_TRAINING:
+        monkeypatch.setattr(training, name, lambda *_, **__: None)
+    facts = copied.read_facts()
+    monkeypatch.setattr(training, "_git_commit", lambda: facts["started_on"]["git_commit"])
+    assert facts["started_on"]["threads"] == 1 and facts["started_on"]["processes"] == 1
+    go_on(copied)
+    assert copied.read_facts()["resumed"][-1]["may_differ"] == []
+    changed = {**facts["started_on"], "threads": 7, "versions": {**facts["started_on"]["versions"], "torch": "1.0"}}
+    write_json(copied.facts, {**facts, "started_on": changed})
+    told = StringIO()
+    train_run(open_for_resume(copied.root), Reporter(Console(file=told, width=500)), accelerator="cpu")
+    assert "may differ in the last digits" in told.getvalue()
+    assert "another number of threads than at its start (7, now 1)" in told.getvalue()
+    _, versions = copied.read_facts()["resumed"][-1]["may_differ"]
+    assert "torch 1.0" in versions
+
+
+def test_on_a_gpu_exactness_is_never_promised():
+    same = {"threads": 1}
+    assert training._why_not_exact(same, {**same, "device": "cpu"}) == []
+    (reason,) = training._why_not_exact(same, {**same, "device": "cuda:0"})
+    assert "fixed order" in reason
+
+
+def test_a_doubtful_recipe_is_told_before_it_trains(place, recipe, tmp_path, monkeypatch):
+    for name in AFTER_TRAINING:
+        monkeypatch.setattr(training, name, lambda *_, **__: None)
+    alone = recipe.model_copy(update={"train": recipe.train.model_copy(update={"select_by": "mel_sensitivity"})})
+    run = start_run(alone, data=place / "phantom", split=place / "split.csv", runs=tmp_path / "runs")
+    told = StringIO()
+    train_run(run, Reporter(Console(file=told, width=500)), accelerator="cpu")
+    assert "calls everything a melanoma" in told.getvalue()
+    assert told.getvalue().index("note:") < told.getvalue().index("epoch 1/")
