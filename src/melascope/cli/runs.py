@@ -19,6 +19,7 @@ from melascope.cli.flags import (
     torch_needed,
 )
 from melascope.cli.judging import show_run
+from melascope.cli.map_tests import show_map_tests
 from melascope.errors import MelascopeError
 from melascope.stages.reporting import Reporter
 
@@ -97,11 +98,28 @@ def predict(
 
 def explain(
     run: RunFolder,
-    images: Annotated[Path, typer.Argument(help="An image, a folder of images, or a data set.")],
-    out: Annotated[Path, typer.Option(help="Folder for pictures and maps.npz.")] = Path("maps"),
+    images: Annotated[
+        Path | None, typer.Argument(help="An image, a folder of images, or a data set; left out with --test.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for pictures and maps.npz [maps], or for --test [RUN/map_tests].")
+    ] = None,
     method: Annotated[str, typer.Option(help="Map method.")] = "gradcam",
+    test: Annotated[
+        bool, typer.Option("--test", help="Test the maps on held-out images: lesion masks, faithfulness, sanity.")
+    ] = False,
+    asked_again: Annotated[int, typer.Option("--images", help="With --test: images asked about again.")] = 1000,
+    split: Annotated[str, typer.Option(help="With --test: test or val.")] = "test",
 ) -> None:
     """Maps of all seven classes from one pass: raw signed maps, and a picture of each image."""
+    if test or images is None:
+        if images is not None or not test:
+            raise MelascopeError(
+                "Either images are explained, or a run's maps are tested.", expected="IMAGES, or --test without IMAGES"
+            )
+        show_map_tests(run, out, split=split, images=asked_again, method=method)
+        return
+    out = out or Path("maps")
     with torch_needed():
         from melascope.stages.explaining import explain_images
     from melascope.stages.scoring import read_images
