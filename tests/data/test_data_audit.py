@@ -95,7 +95,9 @@ def test_json_holds_all_and_the_text_its_numbers(table):
 
 def test_the_text_names_every_measure_and_column(table):
     assert set(MEASURES) == set(WORST_IS)
-    assert set(COLUMNS) == set(balance(table, np.array(SIDES, dtype=object)))
+    sides, dataset = np.array(SIDES, dtype=object), np.array(["rosendahl", *[""] * 7], dtype=object)
+    assert set(COLUMNS) == set(balance(replace(table, dataset=dataset), sides))
+    assert "dataset" not in balance(table, sides)
 
 
 def test_the_order_of_reading_changes_nothing(table):

@@ -22,6 +22,7 @@ def table(draw_table):
         table,
         sex=np.array(["female", "male", ""], dtype=object)[rng.integers(0, 3, 600)[of_lesion]],
         age=np.where(rng.random(600) < 0.1, np.nan, rng.integers(0, 18, 600) * 5.0)[of_lesion],
+        dataset=np.array(["rosendahl", "vidir_modern", ""], dtype=object)[rng.integers(0, 3, 600)[of_lesion]],
         localization=np.array(["back", "face", "ear"], dtype=object)[
             rng.choice(3, 600, p=[0.6, 0.39, 0.01])[of_lesion]
         ],

@@ -72,7 +72,7 @@ def test_the_fingerprint_depends_on_content_and_not_on_order(table):
 
 def test_written_tables_hold_what_the_table_holds(table, tmp_path):
     csv = read_csv_text(table.write(tmp_path / "t.csv"))
-    assert tuple(csv) == LesionTable.columns()
+    assert set(LesionTable.columns()) - set(csv) == {"dataset"}  # no row knows it
     for name in ("image_id", "lesion_id", "dx", "sex", "localization", "path", "mask_path", "sha256"):
         assert csv[name].tolist() == getattr(table, name).tolist()
     assert csv["age"].tolist() == ["40", "", "0"] and csv["width"].tolist() == ["600", "0", "200"]
@@ -80,3 +80,15 @@ def test_written_tables_hold_what_the_table_holds(table, tmp_path):
     assert parquet["sex"].to_pylist() == ["male", None, "female"] and parquet["age"].to_pylist() == [40.0, None, 0.0]
     assert parquet.schema.metadata[b"fingerprint"].decode() == table.fingerprint
     assert parquet.schema.metadata[b"source"] == b"ham10000"
+
+
+def test_the_source_of_an_image_is_kept_and_is_no_part_of_the_fingerprint(table, tmp_path):
+    known = replace(table, dataset=objects("rosendahl", "", "vidir_modern"))
+    assert known.fingerprint == table.fingerprint and set(table.dataset) == {""}
+    assert known.subset(np.array([2, 0])).dataset.tolist() == ["vidir_modern", "rosendahl"]
+    assert read_csv_text(known.write(tmp_path / "t.csv"))["dataset"].tolist() == known.dataset.tolist()
+    assert pq.read_table(known.write(tmp_path / "t.parquet"))["dataset"].to_pylist() == [
+        "rosendahl",
+        None,
+        "vidir_modern",
+    ]

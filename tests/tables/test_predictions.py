@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -81,6 +83,21 @@ def test_csv_keeps_everything_but_the_origin(tmp_path):
     table = predictions()
     again = Predictions.read(table.write(tmp_path / "p.csv"))
     assert same(table, again) and again.origin == PredictionsOrigin()
+
+
+@pytest.mark.parametrize("name", ["p.parquet", "p.csv"])
+def test_the_source_of_an_image_is_kept_where_any_is_known(tmp_path, name):
+    known = replace(predictions(), dataset=objects("rosendahl", "", "vidir_modern", ""))
+    again = Predictions.read(known.write(tmp_path / name))
+    assert same(known, again) and again.dataset.tolist() == known.dataset.tolist()
+    assert known.of_split("val").dataset.tolist() == ["vidir_modern"]
+
+
+def test_a_table_of_unknown_sources_is_the_file_that_it_was_before_the_column(tmp_path):
+    names = ["image_id", "lesion_id", "split", "dx", "age", "sex", "localization", "dx_type", *LOGIT_COLUMNS]
+    written = predictions().write(tmp_path / "p.parquet")
+    assert pq.read_schema(written).names == names
+    assert Predictions.read(written).dataset.tolist() == [""] * 4
 
 
 def csv(folder, rows: list[str], header: str | None = None):

@@ -115,7 +115,8 @@ class Audit:
     n_images, n_lesions : size; an image without a lesion id counts as a lesion
     duplicates : what is in it more than once
     conflicts : lesions that contradict themselves
-    balance : column (`dx`, `dx_type`, `sex`, `age`, `localization`, `split`) -> shares, largest first
+    balance : column (`dx`, `dx_type`, `sex`, `age`, `localization`, `dataset`, `split`) -> shares, largest first; the
+        last two where they are known
     quality : each measure over all images, with the worst named
     random_split : what a random split of images would have leaked
     """
@@ -258,6 +259,8 @@ def conflicting(table: LesionTable) -> tuple[Conflict, ...]:
 def balance(table: LesionTable, sides: np.ndarray) -> dict[str, tuple[Share, ...]]:
     """How images, lesions and melanomas lie over classes and subgroups; `sides` as in `sort_pairs`."""
     columns = {name: getattr(table, name) for name in ("dx", "dx_type", "sex", "localization")}
+    if (table.dataset != "").any():
+        columns["dataset"] = table.dataset
     columns["age"] = np.array([age_band(age) for age in table.age], dtype=object)
     shares = {name: _shares(table, values) for name, values in columns.items()}
     order = {name: rank for rank, name in enumerate(name for _, name in AGE_BANDS)}

@@ -25,6 +25,7 @@ COLUMNS: dict[str, str] = {
     "sex": "sex",
     "age": "age (years)",
     "localization": "localization",
+    "dataset": "source",
     "split": "split",
 }
 

@@ -42,6 +42,7 @@ FACTORS: dict[str, Callable[[Predictions], np.ndarray]] = {
     "age": age_band,
     "localization": lambda rows: _known(rows.localization),
     "dx_type": lambda rows: _known(rows.dx_type),
+    "source": lambda rows: _known(rows.dataset),
     "images of the lesion": images_of_lesion,
 }
 """What the images are parted by: rows (n) -> value of each (n,) object. A new factor is a function and a row."""

@@ -19,7 +19,7 @@ from melascope.tables.lesions import LesionTable
 from melascope.tables.predictions import Predictions, PredictionsOrigin
 from melascope.tables.runs import CheckpointCard, RunDirectory
 
-FACT_COLUMNS = ("image_id", "lesion_id", "dx", "age", "sex", "localization", "dx_type")
+FACT_COLUMNS = ("image_id", "lesion_id", "dx", "age", "sex", "localization", "dx_type", "dataset")
 
 
 def read_images(place: Path, labels: Labels | None = None) -> LesionTable:

@@ -155,6 +155,11 @@ def _not_utf8(path: Path, why: str, encoding: str) -> DataError:
     )
 
 
+def unknown_text(n_rows: int) -> np.ndarray:
+    """(n_rows,) object: a column of which nothing is known."""
+    return np.full(n_rows, "", dtype=object)
+
+
 def word_codes(values) -> tuple[np.ndarray, np.ndarray]:
     """A column by its words, of which there are often few: so most work on a column is work on `words` alone.
 
@@ -275,6 +280,11 @@ def class_columns(dx: np.ndarray) -> np.ndarray:
 def lesion_or_image(lesion_id: np.ndarray, image_id: np.ndarray) -> np.ndarray:
     """(n,) object: `lesion_id`, or the image's own id where no lesion is known."""
     return np.where(lesion_id == "", image_id, lesion_id)
+
+
+def known_if_optional(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Columns for the disk, without `dataset` where no row knows it: such a file is what it was before the column."""
+    return {name: values for name, values in columns.items() if name != "dataset" or (values != "").any()}
 
 
 def nullable(array: np.ndarray) -> pa.Array:

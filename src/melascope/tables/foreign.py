@@ -16,8 +16,8 @@ from melascope.classes import CLASSES
 from melascope.errors import DataError, Problem
 from melascope.tables.columns import problems_at, word_codes
 
-TEXT_COLUMNS = ("image_id", "lesion_id", "split", "dx", "sex", "localization", "dx_type")
-FACT_COLUMNS = ("image_id", "lesion_id", "split", "dx", "age", "sex", "localization", "dx_type")
+TEXT_COLUMNS = ("image_id", "lesion_id", "split", "dx", "sex", "localization", "dx_type", "dataset")
+FACT_COLUMNS = ("image_id", "lesion_id", "split", "dx", "age", "sex", "localization", "dx_type", "dataset")
 LOGIT_COLUMNS = tuple(f"logit_{name}" for name in CLASSES)
 PROBABILITY_COLUMNS = tuple(f"probability_{name}" for name in CLASSES)
 

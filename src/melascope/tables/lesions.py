@@ -9,7 +9,7 @@ import numpy as np
 
 from melascope.errors import DataError
 from melascope.files import atomic_path, canonical_json, sha256_bytes
-from melascope.tables.columns import class_columns, lesion_or_image, write_table
+from melascope.tables.columns import class_columns, known_if_optional, lesion_or_image, unknown_text, write_table
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,12 @@ class LesionTable:
     ----------
     root : folder that `path` and `mask_path` are relative to. A zip archive counts as a folder:
         `HAM10000_images_part_1.zip/ISIC_0024306.jpg` names a member of it.
-    source : row of `melascope.data.sources.SOURCES` that read it (`ham10000`, `image_folder`, `phantom`).
+    source : row of `melascope.data.sources.SOURCES` that read it (`ham10000`, `image_folder`, `isic`, `phantom`).
     image_id, lesion_id, dx, dx_type, sex, localization, path, mask_path, sha256 : (n_images,) object
     age : (n_images,) float64, years
     width, height : (n_images,) int64, pixels; 0 until `validate` has looked inside the file.
+    dataset : (n_images,) object, the part of the collection that an image comes from (`vidir_modern`, `rosendahl` …
+        in HAM10000); unknown if left out. It is no part of the fingerprint.
     """
 
     root: Path
@@ -40,6 +42,11 @@ class LesionTable:
     width: np.ndarray
     height: np.ndarray
     sha256: np.ndarray
+    dataset: np.ndarray = None  # type: ignore[assignment]  # `__post_init__` fills it in
+
+    def __post_init__(self) -> None:
+        if self.dataset is None:
+            object.__setattr__(self, "dataset", unknown_text(len(self)))
 
     def __len__(self) -> int:
         return len(self.image_id)
@@ -85,7 +92,7 @@ class LesionTable:
 
     def write(self, path: Path) -> Path:
         """Write the table as CSV (`.csv`) or Parquet."""
-        columns = {name: getattr(self, name) for name in self.columns()}
+        columns = known_if_optional({name: getattr(self, name) for name in self.columns()})
         metadata = {} if Path(path).suffix == ".csv" else {"source": self.source, "fingerprint": self.fingerprint}
         with atomic_path(path) as temporary:
             write_table(temporary, columns, metadata)

@@ -23,11 +23,13 @@ from melascope.tables.columns import (
     csv_header,
     first_rows,
     is_text,
+    known_if_optional,
     lesion_or_image,
     number_array,
     problems_at,
     read_csv_table,
     too_large,
+    unknown_text,
     write_table,
 )
 from melascope.tables.foreign import (
@@ -89,6 +91,7 @@ class Predictions:
     image_id, lesion_id, split, dx, sex, localization, dx_type : (n_images,) object
     age : (n_images,) float64, years
     logits : (n_images, 7) float64, columns in the order of `CLASSES`
+    dataset : (n_images,) object, the part of the collection that an image comes from; unknown if left out
     origin : `PredictionsOrigin`
     notes : how the scores were read, where the file did not hold logits; a reader of the figures must know it.
     """
@@ -104,6 +107,11 @@ class Predictions:
     logits: np.ndarray
     origin: PredictionsOrigin = PredictionsOrigin()
     notes: tuple[str, ...] = ()
+    dataset: np.ndarray = None  # type: ignore[assignment]  # `__post_init__` fills it in
+
+    def __post_init__(self) -> None:
+        if self.dataset is None:
+            object.__setattr__(self, "dataset", unknown_text(len(self)))
 
     def __len__(self) -> int:
         return len(self.image_id)
@@ -134,7 +142,7 @@ class Predictions:
 
     def write(self, path: Path) -> Path:
         """Write Parquet, or CSV when the name ends in `.csv` (CSV cannot carry origin and notes)."""
-        columns = {name: getattr(self, name) for name in FACT_COLUMNS}
+        columns = known_if_optional({name: getattr(self, name) for name in FACT_COLUMNS})
         columns |= {name: self.logits[:, i] for i, name in enumerate(LOGIT_COLUMNS)}
         metadata = {} if Path(path).suffix == ".csv" else {_METADATA_KEY: self._facts()}
         with atomic_path(path) as temporary:
@@ -253,7 +261,7 @@ def _checked(table: pa.Table, layout: Layout, naming: Naming, facts: dict, path:
     """Collect every problem of the rows, then build the table or raise them all at once."""
     file, n_rows = path.name, len(table)
     problems = [] if n_rows else [Problem("the table has no rows", file)]
-    text = {name: np.full(n_rows, "", dtype=object) for name in TEXT_COLUMNS}
+    text = {name: unknown_text(n_rows) for name in TEXT_COLUMNS}
     text |= {name: blank_unknown(table[theirs]) for name, theirs in layout.facts.items() if name != "age"}
     text["dx"] = our_classes(text["dx"], naming.words, file, layout.facts["dx"], problems)
     age = np.full(n_rows, np.nan)

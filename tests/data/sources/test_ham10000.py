@@ -36,6 +36,7 @@ def test_every_form_gives_the_same_table(release, form):
     assert table.source == "ham10000" and len(table) == 8
     assert list(zip(table.lesion_id, table.image_id, table.dx, strict=True)) == ROWS
     assert set(table.localization) == {""} and set(table.sex) == {"male"} and set(table.age) == {80.0}
+    assert set(table.dataset) == {"vidir_modern" if FORMS[form].get("dataset") else ""}
     assert set(table.dx_type) == {"histo"} and not table.width.any() and set(table.sha256) == {""}
     for path in table.path:
         assert decode_image(read_member(table.root, path), name=path).shape == (15, 20, 3)

@@ -40,17 +40,20 @@ def test_without_labels_everything_but_the_images_is_unknown(folder):
 
 
 def test_columns_and_words_are_mapped(folder):
-    csv = labels(folder, "file,truth,case,years,sex\ndeep/er/c.WEBP,melanoma,7,61,female\na,naevus,8,unknown,\n")
+    csv = labels(
+        folder, "file,truth,case,years,sex,camera\ndeep/er/c.WEBP,melanoma,7,61,female,new\na,naevus,8,unknown,,\n"
+    )
     table = read_image_folder(
         folder,
         Labels(
             csv,
-            columns={"image_id": "file", "dx": "truth", "lesion_id": "case", "age": "years"},
+            columns={"image_id": "file", "dx": "truth", "lesion_id": "case", "age": "years", "dataset": "camera"},
             words={"melanoma": "mel", "naevus": "nv"},
         ),
     )
     assert table.dx.tolist() == ["nv", "", "mel"] and table.lesion_id.tolist() == ["8", "", "7"]
     assert table.age[2] == 61 and np.isnan(table.age[:2]).all() and table.sex.tolist() == ["", "", "female"]
+    assert table.dataset.tolist() == ["", "", "new"]
 
 
 def test_our_own_words_need_no_map(folder):

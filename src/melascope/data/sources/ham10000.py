@@ -21,7 +21,7 @@ MASK_PLACE = re.compile(r"(ham10000_)?segmentations(_lesion_tschandl)?(\.zip)?",
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
 MASK_ENDING = "_segmentation.png"
 REQUIRED = ("lesion_id", "image_id", "dx")
-OPTIONAL = ("dx_type", "age", "sex", "localization")
+OPTIONAL = ("dx_type", "age", "sex", "localization", "dataset")
 PHANTOM_MARKER = "PHANTOM.json"
 """Stands in a phantom's folder, so that nobody takes it for real images."""
 

@@ -16,7 +16,7 @@ from melascope.tables.columns import blank_unknown, number_array, read_csv_text
 from melascope.tables.lesions import LesionTable
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-TEXT_COLUMNS = ("lesion_id", "dx", "dx_type", "sex", "localization")
+TEXT_COLUMNS = ("lesion_id", "dx", "dx_type", "sex", "localization", "dataset")
 COLUMNS = ("image_id", *TEXT_COLUMNS, "age")
 
 
