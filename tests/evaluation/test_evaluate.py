@@ -10,6 +10,7 @@ from melascope.classes import CLASSES
 from melascope.errors import DataError, OperatingPointError
 from melascope.evaluation.decisions import DECISION_FIGURES, predictive_values
 from melascope.evaluation.evaluate import evaluate, evaluated_rows
+from melascope.evaluation.intervals import lesion_draws, share_interval
 from melascope.evaluation.metrics import METRICS
 from melascope.evaluation.operating_point import choose_operating_point
 from melascope.tables.predictions import Predictions, PredictionsOrigin
@@ -40,6 +41,23 @@ def test_the_figures_are_scikit_learns(evaluation, table):
     assert np.array_equal(evaluation.whole.image.confusion, sk.confusion_matrix(truth, predicted))
     auroc = sk.roc_auc_score(truth == 4, table.probabilities[:, 4])
     assert evaluation.whole.image.per_class["auroc"]["mel"].value == pytest.approx(auroc, abs=1e-9)
+
+
+def test_row_shares_are_scikit_learns_in_every_draw_and_recall_stands_on_the_diagonal(evaluation, table):
+    truth, predicted = table.labels, table.probabilities.argmax(axis=1)
+    level = evaluation.whole.image
+    shares = np.array([[figure.value for figure in row] for row in level.row_shares])
+    np.testing.assert_allclose(shares, sk.confusion_matrix(truth, predicted, normalize="true"), atol=1e-9)
+    assert [row[k] for k, row in enumerate(level.row_shares)] == list(level.per_class["recall"].values())
+    lesions, lesion = np.unique(table.lesion_id.astype(str), return_inverse=True)
+    drawn = [
+        sk.confusion_matrix(truth, predicted, sample_weight=weights[lesion], normalize="true", labels=range(7))[4, 5]
+        for weights in np.concatenate(list(lesion_draws(len(lesions), 200, seed=0)))
+    ]
+    cell = level.row_shares[4][5]
+    assert (cell.n, cell.n_lesions) == ((truth == 4).sum(), len(set(lesion[truth == 4])))
+    ends = share_interval(cell.value, np.array(drawn), cell.n, cell.n_lesions)
+    assert (cell.low, cell.high) == pytest.approx(ends, abs=1e-9)
 
 
 def test_decisions_are_those_of_the_frozen_point(evaluation, table, point):

@@ -101,3 +101,38 @@ def test_numbers_in_sentences():
     assert [rounded(v, 2) for v in (1.0, 0.998, 0.9999, 0.0, 0.001, 0.5)] == [
         *("1.00", "0.998", "0.9999", "0.00", "0.001", "0.50")
     ]
+
+
+def test_every_cell_is_written_with_its_row_share_and_interval(evaluation, tmp_path):
+    evaluation.write(tmp_path)
+    rows = list(csv.DictReader((tmp_path / "confusion_cells.csv").open()))
+    assert len(rows) == 2 * 2 * 49  # all and histology, images and lesions
+    image = evaluation.whole.image
+    for row, (truth, called, count, figure) in zip(rows, image.cells(), strict=False):
+        assert (row["group"], row["unit"], row["truth"], row["predicted"]) == ("all", "image", truth, called)
+        assert int(row["count"]) == count
+        if isinstance(figure, NotApplicable):
+            assert row["not_applicable"] == f"n=0 images of {truth}" and row["row_share"] == ""
+            continue
+        assert float(row["row_share"]) == figure.value == pytest.approx(count / figure.n)
+        assert float(row["low"]) == figure.low <= figure.value <= figure.high == float(row["high"])
+
+
+def test_an_older_evaluation_without_row_shares_is_still_read(evaluation):
+    content = evaluation.as_json()
+    for group in content["groups"].values():
+        del group["image"]["row_shares"], group["lesion"]["row_shares"]
+    assert Evaluation.from_json(content).whole.image.row_shares == ()
+
+
+def test_a_histology_line_stands_beside_the_headline(evaluation, draw_table):
+    group = evaluation.groups["histology"]
+    decision = group.decision("operating_point", "image")
+    line = evaluation.histology()
+    assert line.startswith(f"histology only, {group.n_images} images of {group.n_lesions} lesions: sensitivity ")
+    assert f"({decision.tp}/{decision.tp + decision.fn}), specificity" in line and f"({decision.tn}/" in line
+    assert evaluation.as_json()["headline_histology"] == line
+    blank = draw_table(50)
+    blank.dx_type[:] = ""
+    none = evaluate(blank, None, draws=0)
+    assert none.histology() == "histology only: not applicable (n=0 images with truth from histology)"

@@ -29,7 +29,7 @@ def predictions(split: str, source: str = "ham10000", classes: tuple[str, ...] =
         split=column([split] * n),
         dx=dx,
         age=np.full(n, np.nan),
-        sex=blank,
+        sex=blank.copy(),
         localization=blank,
         dx_type=column(["histo"] * n),
         logits=logits,
@@ -45,11 +45,14 @@ def validation() -> Predictions:
 
 @pytest.fixture
 def judge():
-    """(source, classes, with_point) -> evaluation and its predictions."""
+    """(source, classes, with_point, histology) -> evaluation and its predictions; half the lesions are of one sex."""
 
-    def make(source="ham10000", classes=CLASSES, with_point=True):
+    def make(source="ham10000", classes=CLASSES, with_point=True, histology=True):
         point = choose_operating_point(predictions("val", source), rule="empirical") if with_point else None
         table = predictions("test", source, classes)
+        table.sex[: len(table) // 2] = "female"
+        if not histology:
+            table.dx_type[:] = "follow_up"
         return evaluate(table, point, draws=50), table
 
     return make

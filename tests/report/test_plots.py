@@ -1,6 +1,7 @@
 """Is each plot a whole file, the same each time, with n, notice and (where it is one) the word phantom inside?"""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -11,7 +12,10 @@ from PIL import Image
 from melascope.classes import RESEARCH_ONLY
 from melascope.errors import DataError
 from melascope.report import canvas as canvas_module
+from melascope.report.class_plots import save_confusion
 from melascope.report.plots import save_evaluation_plots, save_training_curves
+from melascope.report.subgroup_plot import save_subgroups
+from melascope.tables.results import Estimate, NotApplicable
 
 NAMES = (
     *("roc", "precision_recall", "thresholds", "confusion", "recall"),
@@ -53,6 +57,38 @@ def test_n_intervals_and_notice_stand_in_every_plot(judge, tmp_path):
         text = text_of(tmp_path / f"{name}.svg")
         assert f"({decision.tp}/40)" in text
         assert f"threshold {evaluation.operating_point.threshold:.3g}" in text
+
+
+def test_histology_stands_beside_every_headline(judge, tmp_path):
+    evaluation, table = judge()
+    save_evaluation_plots(evaluation, table, tmp_path)
+    for name in ("thresholds", "subgroups"):
+        assert evaluation.histology() in text_of(tmp_path / f"{name}.svg")
+    for name, figure in (("roc", "AUROC"), ("precision_recall", "average precision"), ("recall", "balanced accuracy")):
+        assert f"histology only, 280 images of 140 lesions: {figure}" in text_of(tmp_path / f"{name}.svg")
+    without, told = judge(histology=False)
+    save_evaluation_plots(without, told, tmp_path / "none")
+    for name in ("roc", "confusion", "thresholds"):
+        text = text_of(tmp_path / "none" / f"{name}.svg")
+        assert "histology only: not applicable (n=0 images with truth from histology)" in text
+
+
+def test_a_cell_of_the_confusion_matrix_has_count_share_and_interval(judge, tmp_path):
+    evaluation, _ = judge()
+    text = text_of(save_confusion(evaluation, tmp_path)[1])
+    for _, _, count, figure in evaluation.whole.image.cells():
+        interval = f"[{100 * figure.low:.0f}, {100 * figure.high:.0f}]"
+        assert f"{count} {100 * figure.value:.0f} % {interval}" in text
+    absent, _ = judge(classes=("nv", "mel"))
+    assert text_of(save_confusion(absent, tmp_path / "absent")[1]).count("–") == 5 * 7
+
+
+def test_a_part_that_is_too_small_says_its_n(judge, tmp_path):
+    evaluation, _ = judge()
+    small = replace(evaluation.subgroups[0], figures={"sensitivity": NotApplicable("n=4 lesions of melanoma"),
+                                                      "specificity": Estimate(0.5, 0.4, 0.6, 40, 20)})  # fmt: skip
+    text = text_of(save_subgroups(replace(evaluation, subgroups=(small,)), tmp_path)[1])
+    assert "not applicable (n=4)" in text and "0.50 [0.40, 0.60]" in text
 
 
 def test_only_a_phantom_is_called_one(judge, tmp_path):

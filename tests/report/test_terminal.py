@@ -22,7 +22,7 @@ def test_every_line_fits_and_nothing_is_cut(judge, width):
     assert max(len(line) for line in text.splitlines()) <= width
     assert "…" not in text
     words = " ".join(text.split())
-    assert words.startswith(evaluation.headline())
+    assert words.startswith(f"{evaluation.headline()} {evaluation.histology()} Melanoma: found and missed")
     assert words.endswith(RESEARCH_ONLY)
     for caveat in evaluation.caveats:
         assert caveat in words
@@ -43,7 +43,7 @@ def test_each_decision_stands_with_its_counts(judge, width):
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_interval_is_broken_over_two_lines(judge, width):
     evaluation, _ = judge()
-    table = shown(evaluation, width).split("Missed by")[0].splitlines()[3:]
+    table = shown(evaluation, width).split("Missed by")[0].split("found and missed")[1].splitlines()
     assert sum(line.count("[") for line in table) == 4 * 4
     assert all(line.count("[") == line.count("]") for line in table)
 

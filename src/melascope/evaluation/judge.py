@@ -76,6 +76,7 @@ class Judge:
         confusion = Tally(sample, each_once(sample.n_lesions)).confusion[0].astype(int)
         return Level(
             confusion=tuple(tuple(row) for row in confusion.tolist()),
+            row_shares=tuple(tuple(self._row_share(unit, one, called) for called in CLASSES) for one in CLASSES),
             overall={name: self._metric(unit, name) for name, metric in METRICS.items() if not metric.per_class},
             per_class={
                 name: {one: self._metric(unit, name, one) for one in CLASSES}
@@ -111,6 +112,14 @@ class Judge:
         n_lesions = sample.lesions_among(images)
         weakest = _weakest(sample.lesion, of_class) if metric.compares else n_lesions
         return self._estimate(key, int(images.sum()), n_lesions, weakest, is_share=metric.is_share)
+
+    def _row_share(self, unit: str, one: str, called: str) -> Figure:
+        key, sample = (unit, "row_share", one, called), self.subject.samples[unit]
+        if np.isnan(self.point[key]):
+            return NotApplicable(f"n=0 {unit}s of {one}")
+        of_class = sample.labels == CLASSES.index(one)
+        n_lesions = sample.lesions_among(of_class)
+        return self._estimate(key, int(of_class.sum()), n_lesions, n_lesions, is_share=True)
 
     def _area(self, unit: str, name: str) -> Figure:
         key, sample, truth = (unit, "target", name), self.subject.samples[unit], self.subject.truths[unit]

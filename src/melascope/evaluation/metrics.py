@@ -90,6 +90,11 @@ class Tally:
         return [one.weighted(self.weights) for one in self.sample.rankings]
 
     @property
+    def row_shares(self) -> np.ndarray:
+        """(draws, 7, 7): share of a class's images (rows) that are called each class (columns); NaN without images."""
+        return ratio(self.confusion, self.true[:, :, None])
+
+    @property
     def right(self) -> np.ndarray:
         """(draws, 7): correctly classified, by class."""
         return np.diagonal(self.confusion, axis1=1, axis2=2)

@@ -23,7 +23,14 @@ from melascope.evaluation.subgroups import Subgroup
 from melascope.evaluation.utility import DecisionCurve
 from melascope.files import make_folder, read_json, write_json, write_text
 from melascope.tables.predictions import PredictionsOrigin
-from melascope.tables.results import Estimate, Figure, NotApplicable, figures_as_json, figures_from_json
+from melascope.tables.results import (
+    Estimate,
+    Figure,
+    NotApplicable,
+    figure_from_json,
+    figures_as_json,
+    figures_from_json,
+)
 
 SCHEMA_VERSION = 2
 EVALUATION_FILE = "evaluation.json"
@@ -36,6 +43,8 @@ class Level:
     Parameters
     ----------
     confusion : (7, 7) images or lesions by truth (rows) and predicted class (columns).
+    row_shares : (7, 7) the same as shares of the truth's images or lesions, each with its interval by lesion; on the
+        diagonal stands recall. Empty in an evaluation that was written before they were measured.
     overall : accuracy, balanced_accuracy, macro_f1.
     per_class : recall, specificity, ppv, auroc, average_precision: class -> figure.
     target : auroc, average_precision, partial_auroc of P(target).
@@ -45,10 +54,17 @@ class Level:
     overall: dict[str, Figure]
     per_class: dict[str, dict[str, Figure]]
     target: dict[str, Figure]
+    row_shares: tuple[tuple[Figure, ...], ...] = ()
+
+    def cells(self) -> Iterator[tuple[str, str, int, Figure]]:
+        """Truth, predicted class, count and row share of every cell of the confusion matrix, row by row."""
+        for truth, counts, shares in zip(CLASSES, self.confusion, self.row_shares, strict=True):
+            yield from ((truth, *cell) for cell in zip(CLASSES, counts, shares, strict=True))
 
     def as_json(self) -> dict[str, Any]:
         return {
             "confusion": [list(row) for row in self.confusion],
+            "row_shares": [[figure.as_json() for figure in row] for row in self.row_shares],
             "overall": figures_as_json(self.overall),
             "per_class": {metric: figures_as_json(figures) for metric, figures in self.per_class.items()},
             "target": figures_as_json(self.target),
@@ -61,6 +77,7 @@ class Level:
             overall=figures_from_json(content["overall"]),
             per_class={metric: figures_from_json(figures) for metric, figures in content["per_class"].items()},
             target=figures_from_json(content["target"]),
+            row_shares=tuple(tuple(figure_from_json(one) for one in row) for row in content.get("row_shares", ())),
         )
 
 
@@ -191,10 +208,26 @@ class Evaluation:
             f"specificity {share(decision.figures['specificity'], decision.tn)}"
         )
 
+    def histology(self) -> str:
+        """The line that stands beside every headline: the same figures where truth comes from histology alone.
+
+        Nevi that nobody excised are the easy ones; among the excised, specificity is lower.
+        """
+        group = self.groups["histology"]
+        if isinstance(group, NotApplicable):
+            return f"histology only: {group}"
+        decision = group.decision(self.at, "image")
+        return (
+            f"histology only, {plural(group.n_images, 'image')} of {plural(group.n_lesions, 'lesion')}: "
+            f"sensitivity {share(decision.figures['sensitivity'], decision.tp)}, "
+            f"specificity {share(decision.figures['specificity'], decision.tn)}"
+        )
+
     def as_json(self) -> dict[str, Any]:
         return {
             "schema_version": SCHEMA_VERSION,
             "headline": self.headline(),
+            "headline_histology": self.histology(),
             "split": self.split,
             "target": list(self.target),
             "origin": asdict(self.origin),
@@ -240,13 +273,26 @@ class Evaluation:
         return cls.from_json(read_json(path), where=path)
 
     def write(self, folder: Path) -> Path:
-        """Write `evaluation.json` and, for spreadsheets, `figures.csv` and `confusion.csv`; return the first's path."""
+        """Write `evaluation.json` and tables for spreadsheets; return the first's path.
+
+        `figures.csv` has every figure, `confusion.csv` the matrix of all images, `confusion_cells.csv` each of its
+        cells (and those of lesions, and of histology alone) with its row share and interval.
+        """
         folder = make_folder(Path(folder))
         rows = [["truth \\ predicted", *CLASSES]]
         rows += [[name, *map(str, row)] for name, row in zip(CLASSES, self.whole.image.confusion, strict=True)]
         write_text(folder / "confusion.csv", csv_text(rows))
+        write_text(folder / "confusion_cells.csv", csv_text([list(_CELL_COLUMNS), *self._cell_rows()]))
         write_text(folder / "figures.csv", csv_text([list(_FIGURE_COLUMNS), *self._figure_rows()]))
         return write_json(folder / EVALUATION_FILE, self.as_json())
+
+    def _cell_rows(self) -> Iterator[list[str]]:
+        for name, group in self.groups.items():
+            if isinstance(group, NotApplicable):
+                continue
+            for unit, level in (("image", group.image), ("lesion", group.lesion)):
+                for truth, predicted, count, figure in level.cells():
+                    yield _figure_row([name, unit, truth, predicted, str(count)], figure)
 
     def _figure_rows(self) -> Iterator[list[str]]:
         for name, group in self.groups.items():
@@ -281,9 +327,9 @@ class Evaluation:
                 yield _figure_row([f"{part.factor}: {part.value}", metric, target, at, unit], figure)
 
 
-_FIGURE_COLUMNS = (
-    *("group", "figure", "class", "at", "unit", "value", "low", "high", "n", "n_lesions", "not_applicable"),
-)
+_NUMBERS = ("value", "low", "high", "n", "n_lesions", "not_applicable")
+_FIGURE_COLUMNS = ("group", "figure", "class", "at", "unit", *_NUMBERS)
+_CELL_COLUMNS = ("group", "unit", "truth", "predicted", "count", "row_share", *_NUMBERS[1:])
 
 
 def _figure_row(key: list[str], figure: Figure) -> list[str]:

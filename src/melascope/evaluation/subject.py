@@ -21,7 +21,7 @@ from melascope.evaluation.target import is_target, target_score
 
 Key = tuple[str, ...]
 """Name of a figure: ("image", "accuracy"), ("image", "recall", "mel"), ("lesion", "target", "auroc"),
-("lesion", "argmax", "sensitivity")."""
+("lesion", "argmax", "sensitivity"), ("image", "row_share", "mel", "nv"): of the confusion matrix, truth before call."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,9 @@ def _of_classes(unit: str, tally: Tally) -> dict[Key, np.ndarray]:
         values = metric.function(tally)
         columns = zip(CLASSES, values.T, strict=True) if metric.per_class else [(None, values)]
         found |= {(unit, name, one) if one else (unit, name): column for one, column in columns}
+    shares = tally.row_shares
+    for row, truth in enumerate(CLASSES):
+        found |= {(unit, "row_share", truth, called): shares[:, row, column] for column, called in enumerate(CLASSES)}
     return found
 
 

@@ -17,8 +17,8 @@ from melascope.report.canvas import BLUE, GREY, ORANGE, canvas, save
 from melascope.tables.results import Estimate, NotApplicable
 
 _TICKS = [0, 0.2, 0.4, 0.6, 0.8, 1.0]
-_SIZE = (7.6, 9.95)
-_STRIP, _GAP, _LINE = 1.15, 0.3, 0.2  # inches: height of the histogram, the space above it, a third line of text
+_SIZE = (7.6, 9.75)
+_STRIP, _GAP = 1.15, 0.3  # inches: height of the histogram, and the space above it
 
 
 def save_calibration_plot(
@@ -46,8 +46,9 @@ def save_calibration_plot(
 def _strip_below(figure: Figure, axes: Axes) -> Axes:
     """Shorten the curve's axes and stand those of the histogram below, of the same width."""
     left, bottom, width, height = axes.get_position().bounds
-    strip_height, raised = _STRIP / _SIZE[1], (_STRIP + _GAP) / _SIZE[1]
-    axes.set_position((left, bottom + raised, width, height - raised - _LINE / _SIZE[1]))
+    whole = figure.get_figheight()
+    strip_height, raised = _STRIP / whole, (_STRIP + _GAP) / whole
+    axes.set_position((left, bottom + raised, width, height - raised))
     strip = figure.add_axes((left, bottom, width, strip_height), sharex=axes)
     for side in ("top", "right"):
         strip.spines[side].set_visible(False)

@@ -14,6 +14,8 @@ from melascope.files import atomic_path, make_folder
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#595959"
 """Okabe & Ito's colour-blind-safe blue and vermilion; lines differ in dash and marker too, so grey print is read."""
 
+_LINE = 0.19  # inches, of a line below the title
+
 _STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -35,14 +37,16 @@ def canvas(
     left: float = 0.8,
     right: float = 0.3,
 ) -> tuple[Figure, Axes]:
-    """A figure of `size` inches with a title, a smaller line or two below it, and the notice at its foot.
+    """A figure of `size` inches with a title, smaller lines below it, and the notice at its foot.
 
-    `left` and `right` are the margins in inches. A phantom's figures say so in the picture, wherever it is copied to.
+    A third line and more make the figure higher, so that the plot keeps its size. `left` and `right` are the margins
+    in inches. A phantom's figures say so in the picture, wherever it is copied to.
     """
-    width, height = size
+    more = _LINE * max(0, subtitle.count("\n") - 1)
+    width, height = size[0], size[1] + more
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=size)
-        axes = figure.add_axes((left / width, 0.85 / height, 1 - (left + right) / width, 1 - (0.85 + 1.0) / height))
+        figure = Figure(figsize=(width, height))
+        axes = figure.add_axes((left / width, 0.85 / height, 1 - (left + right) / width, 1 - (1.85 + more) / height))
     edge = 0.15 / width
     figure.text(edge, 1 - 0.15 / height, title, va="top", fontsize=13, fontweight="bold")
     figure.text(edge, 1 - 0.45 / height, subtitle, va="top", fontsize=9, color=GREY, linespacing=1.4)

@@ -7,20 +7,21 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from melascope.classes import CLASS_NAMES, CLASSES
 from melascope.errors import DataError
 from melascope.evaluation.decisions import Decision, threshold_steps
 from melascope.evaluation.evaluate import evaluated_rows
 from melascope.evaluation.operating_point import is_target, target_score
-from melascope.evaluation.record import Evaluation, plural, share, with_interval
+from melascope.evaluation.record import Evaluation, plural, share
 from melascope.report.abstention_plot import save_risk_coverage
 from melascope.report.calibration_plot import save_calibration_plot
 from melascope.report.canvas import BLUE, GREY, ORANGE, canvas, label_line, save
+from melascope.report.captions import decision_line, error_bars, sizes_line, target_label, with_histology
+from melascope.report.class_plots import save_confusion, save_recall
 from melascope.report.subgroup_plot import save_subgroups
 from melascope.report.utility_plot import save_decision_curve
 from melascope.tables.columns import number_array, read_csv_text
 from melascope.tables.predictions import Predictions
-from melascope.tables.results import Estimate, NotApplicable
+from melascope.tables.results import Estimate
 
 _PERCENT = [0, 0.2, 0.4, 0.6, 0.8, 1.0]
 
@@ -51,19 +52,20 @@ def save_evaluation_plots(evaluation: Evaluation, predictions: Predictions, fold
         *_save_roc(evaluation, scores, truth, folder),
         *_save_precision_recall(evaluation, scores, truth, folder),
         *_save_thresholds(evaluation, scores, truth, folder),
-        *_save_confusion(evaluation, folder),
-        *_save_recall(evaluation, folder),
+        *save_confusion(evaluation, folder),
+        *save_recall(evaluation, folder),
         *save_calibration_plot(evaluation.calibration, folder, **where),
-        *save_decision_curve(evaluation.decision_curve, folder, target_name=_name(evaluation), **where),
+        *save_decision_curve(evaluation.decision_curve, folder, target_name=target_label(evaluation), **where),
         *save_risk_coverage(evaluation.risk_coverage, folder, rule=evaluation.rule, **where),
         *save_subgroups(evaluation, folder),
     ]
 
 
 def _save_roc(evaluation: Evaluation, scores: np.ndarray, truth: np.ndarray, folder: Path) -> list[Path]:
-    name = _name(evaluation)
+    name = target_label(evaluation)
     title = f"How much {name} is found, at what price in false alarms?"
-    subtitle = _auroc_line(evaluation) + _images_line(evaluation)
+    auroc = with_histology(evaluation, "target", "auroc")
+    subtitle = f"{auroc}\n{sizes_line(evaluation)}"
     figure, axes = canvas(title, subtitle, evaluation.origin.source, size=(7.4, 8.15))
     axes.set_xlabel(f"1 − specificity: share of the other images called {name} (false alarms)")
     axes.set_ylabel(f"sensitivity: share of {name} images found")
@@ -81,11 +83,11 @@ def _save_roc(evaluation: Evaluation, scores: np.ndarray, truth: np.ndarray, fol
 
 
 def _save_precision_recall(evaluation: Evaluation, scores: np.ndarray, truth: np.ndarray, folder: Path) -> list[Path]:
-    name = _name(evaluation)
-    precision = f"average precision {_text(evaluation.whole.image.target['average_precision'])}"
+    name = target_label(evaluation)
+    precision = with_histology(evaluation, "target", "average_precision")
     figure, axes = canvas(
         f"Of the images called {name}, how many are?",
-        precision + _images_line(evaluation),
+        f"{precision}\n{sizes_line(evaluation)}",
         evaluation.origin.source,
         size=(7.4, 8.15),
     )
@@ -121,9 +123,9 @@ def _mark(axes: Axes, decision: Decision, other: tuple[str, int], evaluation: Ev
         f"{_rule(evaluation, decision)}\nsensitivity {share(sensitivity, decision.tp)}\n"
         f"{'PPV' if name == 'ppv' else name} {share(price, count)}"
     )
-    at = [(1 - price.value, sensitivity.value), (_bars(price, flipped=True), _bars(sensitivity))]
+    at = [(1 - price.value, sensitivity.value), (error_bars(price, flipped=True), error_bars(sensitivity))]
     if name == "ppv":
-        at = [(sensitivity.value, price.value), (_bars(sensitivity), _bars(price))]
+        at = [(sensitivity.value, price.value), (error_bars(sensitivity), error_bars(price))]
     (x, y), (across, along) = at
     axes.errorbar(
         *([x], [y]),
@@ -148,10 +150,10 @@ def _rule(evaluation: Evaluation, decision: Decision) -> str:
 
 
 def _save_thresholds(evaluation: Evaluation, scores: np.ndarray, truth: np.ndarray, folder: Path) -> list[Path]:
-    name, point = _name(evaluation), evaluation.operating_point
+    name, point = target_label(evaluation), evaluation.operating_point
     figure, axes = canvas(
         f"What would another threshold on P({name}) find and cost?",
-        _decision_line(evaluation) + _images_line(evaluation),
+        f"{decision_line(evaluation)}\n{evaluation.histology()}\n{sizes_line(evaluation)}",
         evaluation.origin.source,
         size=(7.6, 5.8),
     )
@@ -179,7 +181,7 @@ def _save_thresholds(evaluation: Evaluation, scores: np.ndarray, truth: np.ndarr
         for label, (_, colour, _) in lines.items():
             estimate = decision.figures[label]
             dot = {"fmt": "o", "color": colour, "markersize": 7, "capsize": 4, "zorder": 5}
-            axes.errorbar([point.threshold], [estimate.value], yerr=_bars(estimate), **dot)
+            axes.errorbar([point.threshold], [estimate.value], yerr=error_bars(estimate), **dot)
     return save(figure, Path(folder), "thresholds")
 
 
@@ -199,85 +201,6 @@ def _mark_threshold(axes: Axes, threshold: float) -> None:
         textcoords="offset points",
         ha="left" if left_half else "right",
     )
-
-
-def _save_confusion(evaluation: Evaluation, folder: Path) -> list[Path]:
-    group, overall = evaluation.whole, evaluation.whole.image.overall
-    figure, axes = canvas(
-        "Which class is taken for which? (top class)",
-        f"accuracy {_text(overall['accuracy'])}, balanced accuracy {_text(overall['balanced_accuracy'])}"
-        + _images_line(evaluation),
-        evaluation.origin.source,
-        size=(7.8, 7.6),
-        left=1.5,
-        right=0.2,
-    )
-    counts = np.array(group.image.confusion)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for (row, column), count in np.ndenumerate(counts):
-        dark = shares[row, column] > 0.55
-        text = f"{count:,}\n{shares[row, column]:.0%}" if counts[row].sum() else "–"
-        axes.text(
-            *(column, row, text),
-            ha="center",
-            va="center",
-            fontsize=9,
-            color="white" if dark else "black",
-            fontweight="bold" if row == column else "normal",
-        )
-    labels = [
-        f"{name}\n{plural(images, 'image')}\n{plural(lesions, 'lesion')}"
-        for name, (images, lesions) in group.class_counts.items()
-    ]
-    axes.set_xticks(range(len(CLASSES)), CLASSES)
-    axes.set_yticks(range(len(CLASSES)), labels)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("truth (each row adds up to 100 %)")
-    axes.tick_params(length=0)
-    axes.grid(False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    return save(figure, Path(folder), "confusion")
-
-
-def _save_recall(evaluation: Evaluation, folder: Path) -> list[Path]:
-    group = evaluation.whole
-    figure, axes = canvas(
-        "How many images of each class are recognised? (top class)",
-        f"balanced accuracy {_text(group.image.overall['balanced_accuracy'])}" + _images_line(evaluation),
-        evaluation.origin.source,
-        size=(8.9, 5.8),
-        left=3.3,
-        right=1.4,
-    )
-    for row, name in enumerate(CLASSES):
-        recall = group.image.per_class["recall"][name]
-        if isinstance(recall, NotApplicable):
-            axes.text(0.01, row, str(recall), va="center", color=GREY, backgroundcolor="white")
-            continue
-        colour = ORANGE if name in evaluation.target else BLUE
-        axes.errorbar(
-            *([recall.value], [row]),
-            xerr=_bars(recall),
-            fmt="D" if name in evaluation.target else "o",
-            color=colour,
-            markersize=8,
-            elinewidth=2,
-            capsize=4,
-        )
-        axes.text(1.03, row, with_interval(recall), va="center", fontsize=9)
-    counts = [group.class_counts[name] for name in CLASSES]
-    labels = [
-        f"{name} · {CLASS_NAMES[name]}\n{plural(images, 'image')} of {plural(lesions, 'lesion')}"
-        for name, (images, lesions) in zip(CLASSES, counts, strict=True)
-    ]
-    axes.set_yticks(range(len(CLASSES)), labels)
-    axes.set_ylim(len(CLASSES) - 0.5, -0.5)
-    axes.set_xlim(0, 1)
-    axes.set_xticks(_PERCENT)
-    axes.set_xlabel("recall (sensitivity at the top class), 95 % interval")
-    return save(figure, Path(folder), "recall")
 
 
 def save_training_curves(results_csv: Path, folder: Path, *, source: str = "") -> list[Path]:
@@ -357,42 +280,6 @@ def _save_curves(
             title="after the last epoch", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9
         )
     return save(figure, folder, name)
-
-
-def _auroc_line(evaluation: Evaluation) -> str:
-    return f"AUROC {_text(evaluation.whole.image.target['auroc'])}"
-
-
-def _decision_line(evaluation: Evaluation) -> str:
-    decision = evaluation.whole.decision(evaluation.at, "image")
-    rule = "at the frozen threshold" if evaluation.operating_point else "by top class"
-    sensitivity, specificity = decision.figures["sensitivity"], decision.figures["specificity"]
-    return f"{rule}: sensitivity {share(sensitivity, decision.tp)}, specificity {share(specificity, decision.tn)}"
-
-
-def _images_line(evaluation: Evaluation) -> str:
-    group = evaluation.whole
-    sizes = [(group.n_images, group.n_lesions), group.size_of(evaluation.target)]
-    everything, target = (f"{plural(images, 'image')} of {plural(lesions, 'lesion')}" for images, lesions in sizes)
-    return (
-        f"\n{evaluation.split or 'all rows'}: {everything}; {_name(evaluation)}: {target}. [ ] 95 % interval by lesion"
-    )
-
-
-def _name(evaluation: Evaluation) -> str:
-    """The target in words, or its classes' short names where there are several."""
-    return evaluation.target_name if len(evaluation.target) == 1 else "+".join(evaluation.target)
-
-
-def _text(figure: Estimate | NotApplicable) -> str:
-    return str(figure) if isinstance(figure, NotApplicable) else with_interval(figure)
-
-
-def _bars(estimate: Estimate, *, flipped: bool = False) -> list[list[float]] | None:
-    if estimate.low is None or estimate.high is None:
-        return None
-    down, up = max(estimate.value - estimate.low, 0), max(estimate.high - estimate.value, 0)
-    return [[up], [down]] if flipped else [[down], [up]]
 
 
 def _square(axes: Axes) -> None:

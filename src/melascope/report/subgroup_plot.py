@@ -6,36 +6,37 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from melascope.evaluation.record import Evaluation, plural, with_interval
-from melascope.evaluation.subgroups import Subgroup
+from melascope.evaluation.record import Evaluation, with_interval
+from melascope.evaluation.subgroups import MIN_SIDE, Subgroup
 from melascope.report.canvas import BLUE, GREY, ORANGE, canvas, save
+from melascope.report.captions import error_bars, figure_text, sizes_line
 from melascope.tables.results import NotApplicable
 
-_ROW = 0.42  # inches
+_ROW = 0.31  # inches
+_AT_SENSITIVITY, _AT_SPECIFICITY = 1.03, 1.42  # where their words stand, in widths of the plot
 
 
 def save_subgroups(evaluation: Evaluation, folder: Path) -> list[Path]:
     """Draw a forest plot of sensitivity and specificity, as PNG and SVG; the line of all images stands through it.
 
-    A part that is too small has no mark, but its size and the reason.
+    A part that is too small has no mark, but its size and `not applicable (n=…)`.
     """
     group, name = evaluation.whole, evaluation.target_name
     decision = group.decision(evaluation.at, "image")
-    n_images, n_lesions = group.size_of(evaluation.target)
     rows: list[Subgroup | str] = []
     for part in evaluation.subgroups:
         rows += [part] if rows and part.factor in (rows[-1], getattr(rows[-1], "factor", None)) else [part.factor, part]
     figure, axes = canvas(
         f"For whom is more {name} missed, or more of the rest called?",
-        f"{evaluation.rule}; all images: sensitivity {_text(decision.figures['sensitivity'])}, "
-        f"specificity {_text(decision.figures['specificity'])}\n"
-        f"{evaluation.split or 'all rows'}: {plural(group.n_images, 'image')} of {plural(group.n_lesions, 'lesion')}; "
-        f"{name}: {plural(n_images, 'image')} of {plural(n_lesions, 'lesion')}. "
-        f"In brackets: images; {name} images/lesions. [ ] 95 % interval by lesion",
+        f"{evaluation.rule}; all images (the lines): sensitivity {figure_text(decision.figures['sensitivity'])}, "
+        f"specificity {figure_text(decision.figures['specificity'])}\n"
+        f"{evaluation.histology()}\n{sizes_line(evaluation)}\n"
+        f"Beside each part: images; {name} images/lesions. A part of fewer than {MIN_SIDE} lesions of {name} has no "
+        f"sensitivity, one of fewer than {MIN_SIDE} others no specificity.",
         evaluation.origin.source,
-        size=(10.2, 2.6 + _ROW * max(5, len(rows))),
+        size=(11.4, 2.2 + _ROW * max(5, len(rows))),
         left=3.1,
-        right=2.9,
+        right=4.0,
     )
     for figure_name, colour, style in (("sensitivity", BLUE, "-"), ("specificity", ORANGE, (0, (5, 2)))):
         whole = decision.figures[figure_name]
@@ -49,6 +50,8 @@ def save_subgroups(evaluation: Evaluation, folder: Path) -> list[Path]:
         tick.set_fontweight("bold" if isinstance(row, str) else "normal")
     axes.set_ylim(max(4.5, len(rows) - 0.5), -0.5)
     axes.set_xlim(0, 1)
+    for at, header in ((_AT_SENSITIVITY, "sensitivity"), (_AT_SPECIFICITY, "specificity")):
+        axes.text(at, 1.005, header, transform=axes.transAxes, fontsize=8.5, fontweight="bold", va="bottom")
     axes.set_xlabel(f"sensitivity for {name} (diamond) and specificity (circle), per image")
     axes.tick_params(axis="y", length=0)
     if not rows:
@@ -63,31 +66,27 @@ def save_subgroups(evaluation: Evaluation, folder: Path) -> list[Path]:
 
 
 def _draw(axes: Axes, place: int, part: Subgroup) -> None:
-    texts = []
-    for name, colour, marker, shift in (("sensitivity", BLUE, "D", -0.13), ("specificity", ORANGE, "o", 0.13)):
+    drawn = (("sensitivity", BLUE, "D", -0.15, _AT_SENSITIVITY), ("specificity", ORANGE, "o", 0.15, _AT_SPECIFICITY))
+    for name, colour, marker, shift, at in drawn:
         figure = part.figures[name]
         if isinstance(figure, NotApplicable):
-            texts.append("n/a")
+            told = f"not applicable ({figure.reason.split()[0]})"  # the rest of the reason stands below the title
+            axes.text(at, place, told, transform=axes.get_yaxis_transform(), va="center", fontsize=8, color=GREY)
             continue
-        bars = [[figure.value - figure.low], [figure.high - figure.value]] if figure.low is not None else None
         axes.errorbar(
             *([figure.value], [place + shift]),
-            xerr=bars,
+            xerr=error_bars(figure),
             fmt=marker,
             color=colour,
             markersize=5,
             elinewidth=1.4,
             capsize=2,
+            clip_on=False,
         )
-        texts.append(with_interval(figure))
-    axes.text(1.02, place, "  ·  ".join(texts), va="center", fontsize=8.5, clip_on=False)
+        axes.text(at, place, with_interval(figure), transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
 
 
 def _label(row: Subgroup | str, target: str) -> str:
     if isinstance(row, str):
         return row
     return f"{row.value} ({row.n_images:,}; {target} {row.n_target_images:,}/{row.n_target_lesions:,})"
-
-
-def _text(figure) -> str:
-    return str(figure) if isinstance(figure, NotApplicable) else with_interval(figure)

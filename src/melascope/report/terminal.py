@@ -33,9 +33,10 @@ _AT = {"argmax": "top class", "operating_point": "threshold"}
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     """Print the headline, the decisions on the target, the classes, and what the reader must know."""
     console.print(Text(evaluation.headline(), style="bold"), highlight=False)
+    console.print(Text(evaluation.histology()), highlight=False)
     console.print()
     console.print(_decision_table(evaluation, wide=console.width >= _WIDE))
-    console.print(_price(evaluation), highlight=False)
+    console.print(Text(_missed(evaluation)), highlight=False)
     console.print(_elsewhere(evaluation), highlight=False)
     console.print()
     console.print(_class_table(evaluation.whole, wide=console.width >= _WIDE))
@@ -84,6 +85,9 @@ def _gaps(rows: Sequence[PriceRow]) -> list[str]:
 def print_external(home: Evaluation, external: Evaluation, console: Console) -> None:
     """Print what holds at home beside what holds on another collection, at the same frozen threshold."""
     console.print(Text(external.headline(), style="bold"), highlight=False)
+    console.print(Text(external.histology()), highlight=False)
+    console.print(Text(f"at home: {home.headline()}"), highlight=False)
+    console.print(Text(f"at home, {home.histology()}"), highlight=False)
     console.print()
     table = _table(f"At home and elsewhere ({external.rule})")
     table.add_column("figure")
@@ -127,29 +131,11 @@ def _cell(figure: Figure, count: int, wide: bool) -> str:
     return f"{value}{' ' if wide else chr(10)}{bounds}\n{count:,}/{figure.n:,}" if bounds else share(figure, count)
 
 
-def _price(evaluation: Evaluation) -> Text:
-    lines = []
-    for name, group in evaluation.groups.items():
-        if isinstance(group, NotApplicable):
-            lines.append(f"Truth from histology only: {group}")
-            continue
-        decision = group.decision(evaluation.at, "image")
-        if name == "all":
-            lines.append(_missed(evaluation, group))
-        else:
-            lines.append(
-                f"Truth from {name} only ({plural(group.n_images, 'image')}): "
-                f"sensitivity {share(decision.figures['sensitivity'], decision.tp)}, "
-                f"specificity {share(decision.figures['specificity'], decision.tn)}"
-            )
-    return Text("\n".join(lines))
-
-
-def _missed(evaluation: Evaluation, group: Group) -> str:
+def _missed(evaluation: Evaluation) -> str:
     def missed(decision: Decision) -> str:
         return f"{decision.fn:,} of {plural(decision.tp + decision.fn, evaluation.target_name + ' ' + decision.unit)}"
 
-    image, lesion = (group.decision(evaluation.at, unit) for unit in ("image", "lesion"))
+    image, lesion = (evaluation.whole.decision(evaluation.at, unit) for unit in ("image", "lesion"))
     price = image.figures["false_alarms_per_found"]
     price = price if isinstance(price, NotApplicable) else with_interval(price, digits=1)
     return (

@@ -35,7 +35,10 @@ def save_decision_curve(
     """
     title = f"Is acting on P({target_name}) better than treating all, or nobody?"
     subtitle = "" if isinstance(curve, NotApplicable) else _subtitle(curve, target_name, split)
-    figure, axes = canvas(title, subtitle, source, size=(8.6, 6.2), left=1.15, right=0.35)
+    figure, axes = canvas(title, subtitle, source, size=(8.6, 6.4), left=1.15, right=0.35)
+    left, bottom, width, height = axes.get_position().bounds
+    lower = 0.2 / figure.get_figheight()  # inches: the tick labels have two lines
+    axes.set_position((left, bottom + lower, width, height - lower))
     axes.set_xlabel("threshold probability, and below it the false alarms that one found is worth")
     axes.set_ylabel(f"net benefit: {target_name} images found per image,\nless false alarms at their weight")
     if isinstance(curve, NotApplicable):

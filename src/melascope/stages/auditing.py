@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from melascope.data.sources import read_dataset
-from melascope.evaluation.evaluate import Evaluation
+from melascope.evaluation.evaluate import Evaluation, Group
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.gallery.case import build_cases
 from melascope.gallery.facts import gallery_facts
@@ -22,7 +22,7 @@ from melascope.stages.scoring import load_image
 from melascope.tables.lesions import LesionTable
 from melascope.tables.maps import MapStore
 from melascope.tables.predictions import Predictions
-from melascope.tables.results import Figure
+from melascope.tables.results import Figure, NotApplicable
 from melascope.tables.runs import RunDirectory
 
 
@@ -83,16 +83,23 @@ def _maps_of(explainer: Explainer, table: LesionTable, reporter: Reporter) -> Ma
 
 
 def _headline(run: RunDirectory) -> list[tuple[str, Figure]]:
-    """Sensitivity and specificity of the target at the frozen point, per image and per lesion, as evaluated."""
+    """Sensitivity and specificity of the target at the frozen point, per image and per lesion, as evaluated.
+
+    Beside them those where truth comes from histology alone.
+    """
     if not run.evaluation.is_dir():
         return []
     evaluation = Evaluation.read(run.evaluation)
-    found = []
-    for unit in ("image", "lesion"):
-        decision = evaluation.whole.decision("operating_point", unit)
-        if decision is not None:
-            found += [
-                (f"{name} for {evaluation.target_name}, per {unit} ({evaluation.split})", decision.figures[name])
-                for name in ("sensitivity", "specificity")
-            ]
+    found: list[tuple[str, Figure]] = []
+    for group, where in ((evaluation.whole, evaluation.split), (evaluation.groups["histology"], "histology only")):
+        for unit in ("image", "lesion"):
+            for name in ("sensitivity", "specificity"):
+                label = f"{name} for {evaluation.target_name}, per {unit} ({where})"
+                figure = group if isinstance(group, NotApplicable) else _at_point(group, unit, name)
+                found += [(label, figure)] if figure is not None else []
     return found
+
+
+def _at_point(group: Group, unit: str, name: str) -> Figure | None:
+    decision = group.decision("operating_point", unit)
+    return decision.figures[name] if decision is not None else None
