@@ -131,7 +131,7 @@ def interleaved(competitors: dict[str, Callable[[], None]], rounds: int) -> dict
     """(rounds, 2) seconds of each, by both clocks, after one round of warming up."""
     seconds: dict[str, list[np.ndarray]] = {name: [] for name in competitors}
     for round_ in range(rounds + 1):
-        for name, call in competitors.items():
+        for name, call in list(competitors.items())[:: 1 if round_ % 2 else -1]:  # to and fro: who follows whom varies
             began = clocks()
             call()
             if round_:
