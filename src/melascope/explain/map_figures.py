@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
@@ -149,6 +150,37 @@ def sanity_figures(likenesses: Sequence[Likeness], lesion_key: np.ndarray) -> li
         for name, values in (("rank_correlation", drawn), ("rank_correlation_size", [np.abs(rho) for rho in drawn])):
             figures.append(MapFigure(SANE, name, "all classes", stage, "", _over_draws(values, lesion_key)))
     return figures
+
+
+def score_rows(scores: MaskScores, images: Images, facts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row an image and class, with its state; `facts` of each image come first."""
+    rows = []
+    for row, of_image in enumerate(facts):
+        gaussian = scores.of_baseline["centred Gaussian"].items()
+        beside = {f"gaussian_{measure}": float(theirs[row]) for measure, theirs in gaussian}
+        for column, name in enumerate(CLASSES):
+            state = "mask is empty or full" if scores.unusable[row] else "scored"
+            state = "no positive evidence" if scores.nothing[row, column] else state
+            named = {"map_of": name, "is_predicted": bool(images.predicted[row] == column), "state": state}
+            values = {measure: float(of[row, column]) for measure, of in scores.of_map.items()}
+            rows.append({**of_image, **named, **values, **beside})
+    return rows
+
+
+def faithfulness_rows(found: Mapping[str, np.ndarray], facts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row an image that was asked again: each figure of the map and of its controls."""
+    n = len(next(iter(found.values())))
+    return [
+        {
+            **of_image,
+            **{
+                f"{name}_{ranked_by.replace(' ', '_').lower()}": float(of[row, index])
+                for name, of in found.items()
+                for index, ranked_by in enumerate(RANKED_BY)
+            },
+        }
+        for row, of_image in enumerate(facts[:n])
+    ]
 
 
 def _over_draws(drawn: Sequence[np.ndarray], lesion_key: np.ndarray) -> Estimate | NotApplicable:

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from melascope.classes import CLASSES
 from melascope.data.pixels import resize_image
 from melascope.data.sources import read_dataset
 from melascope.errors import ExplainError, RunError
@@ -23,11 +22,12 @@ from melascope.explain import faithfulness, sanity
 from melascope.explain.layers import trace
 from melascope.explain.map_figures import (
     Images,
-    MaskScores,
     faithfulness_figures,
+    faithfulness_rows,
     mask_figures,
     sanity_figures,
     score_all,
+    score_rows,
 )
 from melascope.explain.maps import MapEngine, make_maps
 from melascope.explain.running import forward_hook, run_plainly
@@ -115,20 +115,24 @@ def run_map_tests(
     with reporter.bar("scoring maps against masks"):
         scores = score_all(store.maps, held.masks)
     figures = mask_figures(scores, known, draws=draws, seed=seed)
+    likenesses, checks = tester.sanity(held, data)
+    figures += sanity_figures(likenesses, known.lesion_key[: len(likenesses[0].rho)])
     asked = min(images, len(held.masks))
     faithful = tester.faithfulness(held, store, known, asked)
     figures += faithfulness_figures(
         faithful, known.subset(np.arange(asked)), map_of="predicted", draws=draws, seed=seed
     )
-    likenesses, checks = tester.sanity(held, data)
-    figures += sanity_figures(likenesses, known.lesion_key[: len(likenesses[0].rho)])
     tests = MapTests(
         tester.facts(held, store, split, asked, seed),
         tuple(figures),
         tuple(GateCheck(**asdict(check)) for check in checks),
     )
-    write_text(out / "scores.csv", _scores_csv(held, store, scores, known))
-    write_text(out / "faithfulness.csv", _faithfulness_csv(held, known, faithful))
+    facts = _facts_of_images(held, known)
+    for name, rows in (
+        ("scores", score_rows(scores, known, facts)),
+        ("faithfulness", faithfulness_rows(faithful, facts)),
+    ):
+        write_text(out / f"{name}.csv", csv_of(list(rows[0]), rows))
     tests.write(out)
     return tests
 
@@ -196,8 +200,11 @@ class _Tester:
         return Held(table, predictions, pixels, masks, sources)
 
     def maps(self, held: Held) -> MapStore:
+        path = self._part(["maps", self._kind(), list(held.predictions.image_id)], ".npz")
         with self.reporter.bar("maps of all classes") as advance:
-            store = self._maps_of(self.engine, held.pixels, list(held.predictions.image_id), advance)
+            if not path.is_file():
+                self._maps_of(self.engine, held.pixels, list(held.predictions.image_id), advance).write(path)
+        store = MapStore.read(path)
         difference = float(np.abs(store.logits - held.predictions.logits).max())
         if difference > 1e-2:
             raise RunError(
@@ -252,9 +259,12 @@ class _Tester:
     def _kind(self) -> list[str]:
         return [self.card.weights_sha256, self.engine.method, self.engine.layer]
 
+    def _part(self, key: list, ending: str) -> Path:
+        return self.parts / f"{key[0]}-{sha256_bytes(canonical_json(key).encode())[:24]}{ending}"
+
     def _kept(self, key: list, make: Callable[[], np.ndarray]) -> np.ndarray:
         """An array that was made before under this key, or is made now and kept."""
-        path = self.parts / f"{key[0]}-{sha256_bytes(canonical_json(key).encode())[:24]}.npy"
+        path = self._part(key, ".npy")
         if path.is_file():
             return np.load(path, allow_pickle=False)
         array = make()
@@ -362,43 +372,16 @@ def _nearest(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     return mask[np.ix_(rows, columns)]
 
 
-def _facts_of(held: Held, known: Images, row: int) -> dict:
-    return {
-        "image_id": held.predictions.image_id[row],
-        "lesion_id": held.predictions.lesion_id[row],
-        "dx": known.dx[row],
-        "missed": bool(known.missed[row]),
-        "mask": held.mask_source[row],
-    }
-
-
-def _scores_csv(held: Held, store: MapStore, scores: MaskScores, known: Images) -> str:
-    """A row an image and class."""
-    rows = []
-    for row in range(len(store)):
-        for column, name in enumerate(CLASSES):
-            state = "mask is empty or full" if scores.unusable[row] else "scored"
-            state = "no positive evidence" if scores.nothing[row, column] else state
-            values = {measure: float(values[row, column]) for measure, values in scores.of_map.items()}
-            gaussian = scores.of_baseline["centred Gaussian"].items()
-            values |= {f"gaussian_{measure}": float(theirs[row]) for measure, theirs in gaussian}
-            area = float(held.masks[row].mean())
-            is_predicted = bool(known.predicted[row] == column)
-            facts = _facts_of(held, known, row)
-            rows.append(
-                {**facts, "map_of": name, "is_predicted": is_predicted, "state": state, "area_share": area, **values}
-            )
-    return csv_of(list(rows[0]), rows)
-
-
-def _faithfulness_csv(held: Held, known: Images, found: dict[str, np.ndarray]) -> str:
-    """A row an image."""
-    rows = []
-    for row in range(len(next(iter(found.values())))):
-        values = {
-            f"{name}_{ranked_by.replace(' ', '_').lower()}": float(of[row, index])
-            for name, of in found.items()
-            for index, ranked_by in enumerate(faithfulness.RANKED_BY)
+def _facts_of_images(held: Held, known: Images) -> list[dict]:
+    """What stands before the figures in each row of an image."""
+    return [
+        {
+            "image_id": held.predictions.image_id[row],
+            "lesion_id": held.predictions.lesion_id[row],
+            "dx": known.dx[row],
+            "missed": bool(known.missed[row]),
+            "mask": held.mask_source[row],
+            "area_share": float(held.masks[row].mean()),
         }
-        rows.append({**_facts_of(held, known, row), **values})
-    return csv_of(list(rows[0]), rows)
+        for row in range(len(known))
+    ]
