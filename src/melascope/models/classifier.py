@@ -11,6 +11,7 @@ from torch import nn
 
 from melascope.classes import CLASSES
 from melascope.config import ModelRecipe, PredictRecipe, validated
+from melascope.data.pixels import gather
 from melascope.models.augment import normalise
 from melascope.models.backbones import build_network
 from melascope.models.checkpoint import load_weights
@@ -75,7 +76,7 @@ def predict_logits(
     pieces = []
     try:
         for start in range(0, len(pixels), batch_size):
-            batch = torch.from_numpy(np.array(pixels[start : start + batch_size])).to(device)
+            batch = torch.from_numpy(gather(pixels, slice(start, start + batch_size))).to(device)
             pieces.append(mean_logits(network, normalise(batch, mean, std), views).cpu().numpy())
             if progress:
                 progress(min(start + batch_size, len(pixels)), len(pixels))
