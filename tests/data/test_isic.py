@@ -15,7 +15,7 @@ from small_release import encoded, metadata, picture
 from melascope.classes import CLASSES
 from melascope.data.pixels import PixelStore
 from melascope.data.sources import read_dataset, recognised
-from melascope.data.sources.isic import CLASS_OF, EDITIONS, image_files, left_out, read_isic
+from melascope.data.sources.isic import CLASS_OF, EDITIONS, SITES, image_files, left_out, read_isic, source_words
 from melascope.data.validate import validate
 from melascope.errors import DataError, TableError
 
@@ -111,6 +111,7 @@ def test_2018_is_read_as_published(isic2018, zipped, unpacked_below):
     assert list(table.dx_type) == ["follow_up", "histo", "histo", "consensus", "confocal"]
     assert np.isnan(table.age).all() and set(table.sex) | set(table.localization) == {""}
     place = "ISIC2018_Task3_Training_Input"
+    assert set(table.dataset) == {"ham10000"}
     start = f"{place}.zip/{place}/" if zipped else f"{place}/"
     assert list(table.path) == [f"{start}{row[0]}.jpg" for row in ROWS_2018]
 
@@ -120,7 +121,8 @@ def test_2019_is_read_as_published(isic2019, zipped):
     table = read_dataset(isic2019(zipped=zipped), "isic")
     assert list(table.image_id) == [row[0] for row in ROWS_2019]
     assert list(table.dx) == ["nv", "mel", "akiec", "", "bcc", "bcc"]
-    assert list(table.localization) == [row[3] for row in ROWS_2019]
+    assert list(table.localization) == ["trunk", "", "lower extremity", "head/neck", "acral", "acral"]
+    assert list(table.dataset) == ["", "", "ham10000", "ham10000", "bcn20000", "bcn20000"]
     assert list(table.sex) == [row[5] for row in ROWS_2019]
     assert np.isnan(table.age[1]) and list(table.age[[0, 2, 3, 4, 5]]) == [55, 75, 70, 60, 60]
     assert list(table.lesion_key) == ["ISIC_0000000", "ISIC_0000017_downsampled", *[row[4] for row in ROWS_2019[2:]]]
@@ -132,6 +134,59 @@ def test_every_class_of_theirs_has_one_of_ours_or_is_left_out():
     assert [edition.classes for edition in EDITIONS] == [CLASSES_2018, CLASSES_2019]
     assert {ours for ours in CLASS_OF.values() if ours} == set(CLASSES)
     assert [name for name, ours in CLASS_OF.items() if not ours] == ["SCC", "UNK"]
+
+
+HAM10000_SITES = {  # all words of the release's column `localization`
+    *("abdomen", "acral", "back", "chest", "ear", "face", "foot", "genital", "hand", "lower extremity", "neck"),
+    *("scalp", "trunk", "unknown", "upper extremity"),
+}
+
+
+def test_every_site_of_theirs_has_one_of_ours_or_keeps_its_word():
+    assert {theirs for theirs, ours in SITES.items() if ours not in HAM10000_SITES} == {"head/neck", "oral/genital"}
+    assert all(theirs == ours for theirs, ours in SITES.items() if ours not in HAM10000_SITES)
+
+
+@pytest.mark.parametrize("inner", ["", "ISIC_2019_Training_{}/"])
+def test_tables_are_read_inside_their_zips_and_unpacked_ones_go_before(isic2019, inner):
+    root = isic2019()
+    plain = read_dataset(root)
+    for name, theirs in (("GroundTruth", "GroundTruth"), ("Metadata", "metadata")):
+        file = root / f"ISIC_2019_Training_{name}.csv"
+        with zipfile.ZipFile(root / f"ISIC_2019_Training_{theirs}.zip", "w") as archive:
+            archive.write(file, f"{inner.format(name)}{file.name}")
+            archive.writestr(f"{inner.format(name)}LICENSE.txt", "CC BY-NC 4.0")
+        text = file.read_text()
+        file.unlink()
+        zipped = read_dataset(root)
+        assert zipped.fingerprint == plain.fingerprint
+        assert zipped.localization.tolist() == plain.localization.tolist()
+        file.write_text(text.replace("head/neck", "oral/genital"))
+    assert read_dataset(root).localization[3] == "oral/genital"
+    assert validate(zipped).problems == ()
+
+
+def test_what_is_wrong_inside_a_zip_is_told_with_its_place(isic2018):
+    root = isic2018()
+    truth = root / "ISIC2018_Task3_Training_GroundTruth.csv"
+    text = truth.read_text().replace("ISIC_0024307,1.0", "ISIC_0024307,0.0")
+    truth.unlink()
+    archive = truth.with_suffix(".zip")
+
+    def pack(content: bytes) -> None:
+        with zipfile.ZipFile(archive, "w") as stream:
+            stream.writestr(truth.name, content)
+
+    pack(text.encode())
+    with pytest.raises(TableError, match=r"ISIC2018_Task3_Training_GroundTruth\.csv row 3: the row is not one-hot"):
+        read_dataset(root)
+    pack(text.replace("image", "b\xefld").encode("latin-1"))
+    with pytest.raises(DataError, match="row 1 is not UTF-8") as caught:
+        read_dataset(root)
+    assert caught.value.where == archive / truth.name
+    archive.write_bytes(archive.read_bytes()[:40])
+    with pytest.raises(DataError, match="archive cannot be read"):
+        read_dataset(root)
 
 
 def test_images_of_any_size_and_aspect_become_one_store(isic2019, tmp_path):
@@ -151,14 +206,15 @@ def test_what_the_model_lacks_is_left_out_aloud(isic2019):
     ]
     table = read_dataset(isic2019(rows))
     assert list(table.labels[[3, 6, 7]]) == [-1, -1, -1] and (table.labels[[0, 1, 2, 4, 5]] >= 0).all()
-    assert left_out(table) == {"SCC": 2, "UNK": 1}
-    assert left_out(table.subset(np.arange(6))) == {"SCC": 1}
+    assert left_out(source_words(table)) == {"SCC": 2, "UNK": 1}
+    assert left_out(source_words(table.subset(np.arange(6)))) == {"SCC": 1}
     validation = validate(table)
     assert validation.problems == ()
     assert [str(note) for note in validation.notes] == [
         "SCC is no class of the model: dx is left empty in 2 of 8 rows, and no figure counts them",
         "UNK is no class of the model: dx is left empty in 1 of 8 rows, and no figure counts them",
         "AK (actinic keratosis) is read as akiec, which in HAM10000 also holds Bowen's disease; rows: 1",
+        "the place on the body is read in HAM10000's words, of which none holds these: head/neck, oral/genital",
         "lesions with images both with and without a class of the model: 1, for example BCN_0001728",
         "lesion_id is unknown in 3 of 8 rows: each counts as a lesion of its own, "
         "so a split may part two images of one lesion",
@@ -321,7 +377,7 @@ def test_any_one_hot_table_is_read_back_and_any_broken_row_named(tmp_path_factor
     truth.write_text(one_hot(rows, CLASSES_2019))
     table = read_isic(root)
     assert list(table.dx) == [CLASS_OF[word] for word in words]
-    assert left_out(table) == {word: words.count(word) for word in ("SCC", "UNK") if word in words}
+    assert left_out(source_words(table)) == {word: words.count(word) for word in ("SCC", "UNK") if word in words}
     broken = data.draw(st.integers(0, len(words) - 1))
     column = data.draw(st.integers(1, len(CLASSES_2019)))
     lines = [line.split(",") for line in truth.read_text().splitlines()]

@@ -82,11 +82,13 @@ def test_a_collection_of_the_runs_own_images_is_none(run, tmp_path):
 
 
 def test_the_command_shows_home_beside_elsewhere(run, tmp_path):
-    collection(run).write(tmp_path / "isic.parquet")
+    note = "SCC is no class of the model: dx is left empty in 7 of 150 rows, and no figure counts them"
+    replace(collection(run), notes=(note,)).write(tmp_path / "isic.parquet")
     done = CliRunner().invoke(app, ["evaluate", str(run.root), "--external", str(tmp_path / "isic.parquet")])
     assert done.exit_code == 0, done.exception
     assert "At home and elsewhere" in done.output and "ham10000 (test)" in done.output
-    assert (run.root / "evaluation-isic/evaluation.json").is_file()
+    assert note in " ".join(done.output.split())
+    assert note in Evaluation.read(run.root / "evaluation-isic").caveats
     alone = CliRunner().invoke(app, ["evaluate", str(tmp_path / "isic.parquet"), "--external", "x.parquet"])
     assert "--external needs a run's home figures" in str(alone.exception)
 

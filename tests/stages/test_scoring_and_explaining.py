@@ -50,6 +50,24 @@ def test_a_run_without_checkpoint_is_told_with_the_way_on(finished, place, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+def test_what_the_source_left_out_rides_in_the_predictions(finished, place, tmp_path):
+    """An ISIC collection of three images, of which the run knows one."""
+    known = Predictions.read(finished.predictions).image_id[0]
+    folder = tmp_path / "isic" / "images"
+    folder.mkdir(parents=True)
+    for name in (known, "ISIC_9", "ISIC_10"):
+        shutil.copy(next((place / "phantom").rglob("*.jpg")), folder / f"{name}.jpg")
+    header = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK\n"
+    rows = f"{known},0,0,0,0,0,0,0,1,0\nISIC_9,0,0,0,0,0,0,0,1,0\nISIC_10,1,0,0,0,0,0,0,0,0\n"
+    (tmp_path / "isic" / "ISIC_2019_Test_GroundTruth.csv").write_text(header + rows)
+    done = melascope("predict", finished.root, tmp_path / "isic", "--out", tmp_path / "p.parquet")
+    assert done.exit_code == 0, done.exception
+    first, second = Predictions.read(tmp_path / "p.parquet").notes
+    of = "Of the 2 images that the run did not know: "
+    assert first == f"{of}SCC is no class of the model: dx is left empty in 1 of 2 rows, and no figure counts them"
+    assert second.startswith(f"{of}lesion_id is unknown in 2 of 2 rows")
+
+
 def test_truncated_weights_are_told_as_damaged(finished, place, tmp_path):
     run = RunDirectory(shutil.copytree(finished.root, tmp_path / "run"))
     _, weights = run.checkpoint("best")

@@ -12,7 +12,7 @@ import numpy as np
 
 from melascope.data.archive import read_member
 from melascope.data.decode import decode_image, decode_mask
-from melascope.data.sources import isic
+from melascope.data.sources import isic, source_notes
 from melascope.data.sources.ham10000 import find_metadata, image_files
 from melascope.errors import DataError, Problem, TableError
 from melascope.files import sha256_bytes
@@ -190,8 +190,7 @@ def _notes(table: LesionTable, looked: list[_Looked]) -> Iterator[str]:
     for sha256, image_ids in same_bytes.items():
         if sha256 and len(image_ids) > 1:
             yield f"the same file under {len(image_ids)} ids: {_some(image_ids)}"
-    if table.source == "isic":
-        yield from isic.isic_notes(table)
+    yield from source_notes(table)
     files_of = {"ham10000": image_files, "phantom": image_files, "isic": isic.image_files}.get(table.source)
     without_row = sorted(set(files_of(table.root)) - set(table.image_id)) if files_of else []
     if without_row:

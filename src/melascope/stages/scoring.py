@@ -10,7 +10,7 @@ import numpy as np
 from melascope.data.archive import read_member
 from melascope.data.decode import decode_image
 from melascope.data.pixels import resize_image
-from melascope.data.sources import read_dataset, recognised
+from melascope.data.sources import read_dataset, recognised, source_notes
 from melascope.data.sources.image_folder import Labels, read_image_folder
 from melascope.errors import DataError
 from melascope.models.classifier import Classifier
@@ -95,7 +95,16 @@ def predict_images(run: RunDirectory, table: LesionTable, reporter: Reporter, *,
             advance(rows.stop, len(table))
     origin = origin_of(run, card, table)
     facts = {name: getattr(table, name) for name in FACT_COLUMNS}
-    return Predictions(**facts, split=split, logits=np.concatenate(pieces).astype(np.float64), origin=origin)
+    logits = np.concatenate(pieces).astype(np.float64)
+    return Predictions(**facts, split=split, logits=logits, origin=origin, notes=notes_on(table, split))
+
+
+def notes_on(table: LesionTable, split: np.ndarray) -> tuple[str, ...]:
+    """What the source did with classes that are not ours, counted over the images that the run did not know before."""
+    new = split == ""
+    if new.all() or not new.any():
+        return source_notes(table)
+    return tuple(f"Of the {new.sum():,} images that the run did not know: {n}" for n in source_notes(table.subset(new)))
 
 
 def origin_of(run: RunDirectory, card: CheckpointCard, table: LesionTable) -> PredictionsOrigin:

@@ -11,6 +11,7 @@ import csv
 import math
 import re
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,12 @@ MAX_BYTES = 512 << 20  # a predictions table of 1,000,000 rows with every fact t
 LISTED = 1_000  # problems of one kind in one column that are told row by row; beyond, one more counts all
 
 
-def read_csv_text(path: Path, delimiter: str = ",") -> dict[str, np.ndarray]:
+def read_csv_text(path: Path, delimiter: str = ",", content: bytes | None = None) -> dict[str, np.ndarray]:
     """Read a CSV file with every column as text.
+
+    Parameters
+    ----------
+    content : the file's bytes where it lies in an archive; `path` is then only its name in messages
 
     Returns
     -------
@@ -42,13 +47,15 @@ def read_csv_text(path: Path, delimiter: str = ",") -> dict[str, np.ndarray]:
     ------
     DataError : no file, no header, wrong encoding, rows of unequal length, or more than `MAX_BYTES`.
     """
-    table = read_csv_table(path, delimiter)
+    table = read_csv_table(path, delimiter, content=content)
     return {name: text_array(table[name]) for name in table.column_names}
 
 
-def read_csv_table(path: Path, delimiter: str = ",", names: Sequence[str] | None = None) -> pa.Table:
+def read_csv_table(
+    path: Path, delimiter: str = ",", names: Sequence[str] | None = None, content: bytes | None = None
+) -> pa.Table:
     """Columns `names` (all, if left out) of a CSV file as text; raises what `read_csv_text` does."""
-    header, has_rows = _header(path, delimiter)
+    header, has_rows = _header(path, delimiter, content)
     names = header if names is None else list(names)
     if not has_rows:
         return pa.table({name: pa.array([], pa.string()) for name in names})
@@ -60,7 +67,7 @@ def read_csv_table(path: Path, delimiter: str = ",", names: Sequence[str] | None
 
     try:
         with pacsv.open_csv(
-            path,
+            path if content is None else pa.BufferReader(content),
             pacsv.ReadOptions(column_names=header, skip_rows=1, block_size=ROW_BYTES, use_threads=False),  # rows count
             pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=tell),
             pacsv.ConvertOptions(
@@ -83,10 +90,10 @@ def csv_header(path: Path, delimiter: str = ",") -> list[str]:
     return _header(path, delimiter)[0]
 
 
-def _header(path: Path, delimiter: str) -> tuple[list[str], bool]:
+def _header(path: Path, delimiter: str, content: bytes | None = None) -> tuple[list[str], bool]:
     """Column names, and whether anything follows them."""
     try:
-        with open(path, "rb") as stream:
+        with open(path, "rb") if content is None else BytesIO(content) as stream:
             head = stream.read(HEADER_BYTES)
     except FileNotFoundError as error:
         raise DataError("The table is missing.", where=path, expected="a CSV file") from error

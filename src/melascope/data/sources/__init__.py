@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from melascope.data.sources.ham10000 import (
@@ -13,7 +13,7 @@ from melascope.data.sources.ham10000 import (
     read_phantom,
 )
 from melascope.data.sources.image_folder import Labels, read_image_folder
-from melascope.data.sources.isic import find_ground_truth, read_isic
+from melascope.data.sources.isic import find_ground_truth, isic_notes, read_isic
 from melascope.errors import DataError
 from melascope.tables.lesions import LesionTable
 
@@ -23,6 +23,14 @@ SOURCES: dict[str, Callable[[Path], LesionTable]] = {
     "isic": read_isic,
     "phantom": read_phantom,
 }
+
+NOTES: dict[str, Callable[[LesionTable], Iterator[str]]] = {"isic": isic_notes}
+"""What a reader of figures on a source must know; a source whose classes and words are ours needs no row."""
+
+
+def source_notes(table: LesionTable) -> tuple[str, ...]:
+    """What the source of a dataset table did with classes, lesions and columns that are not ours."""
+    return tuple(NOTES[table.source](table)) if table.source in NOTES else ()
 
 
 def read_dataset(root: Path, source: str | None = None, labels: Labels | None = None) -> LesionTable:

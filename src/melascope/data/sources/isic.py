@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from melascope.data.archive import list_files
+from melascope.data.archive import list_files, read_member
 from melascope.data.sources.ham10000 import IMAGE_ENDINGS
 from melascope.errors import DataError, Problem, TableError
 from melascope.tables.columns import blank_unknown, number_array, problems_at, read_csv_text
@@ -36,9 +36,24 @@ DX_TYPES = {
     "confocal microscopy with consensus dermoscopy": "confocal",
 }
 """Their word for how the truth is known -> HAM10000's; another word is kept as it stands."""
+SITES = {
+    "anterior torso": "trunk",
+    "lateral torso": "trunk",
+    "posterior torso": "back",
+    "upper extremity": "upper extremity",
+    "lower extremity": "lower extremity",
+    "palms/soles": "acral",
+    "head/neck": "head/neck",
+    "oral/genital": "oral/genital",
+}
+"""Their word for the place on the body -> HAM10000's: one that holds all of theirs. HAM10000 has none for the last two
+(it parts face, scalp, ear and neck, and knows no mouth): they keep their own word, as does any word not named here."""
+DATASETS = {"HAM": "ham10000", "BCN": "bcn20000", "MSK4": "msk"}
+"""What a lesion's id begins with -> the collection that the image was taken over from."""
 WEIGHTS = ("score_weight", "validation_weight")
 """Columns by which the challenge weighs its own score; allowed, and not used."""
 FACTS = ("lesion_id", "dx_type", "age", "sex", "localization")
+TABLE_ARCHIVE = re.compile(r"isic_?2\d{3}_.*(groundtruth|lesiongroupings|metadata).*\.zip", re.IGNORECASE)
 IMAGE_PLACE = re.compile(
     r"(isic2018_task3_(training|validation|test)_(input|images)|isic_2019_(training|test)_input|images)(\.zip)?",
     re.IGNORECASE,
@@ -94,7 +109,7 @@ def read_isic(root: Path) -> LesionTable:
     Parameters
     ----------
     root : folder with `…_GroundTruth.csv` (one part or several), beside it `…_LesionGroupings.csv` (2018) or
-        `…_Metadata.csv` (2019) if there is one, and the images: folders or `.zip` files.
+        `…_Metadata.csv` (2019) if there is one, each also in its `.zip`; and the images: folders or `.zip` files.
 
     Raises
     ------
@@ -120,8 +135,8 @@ def read_isic(root: Path) -> LesionTable:
     return _table(root, parts, words, facts, images)
 
 
-def find_ground_truth(root: Path) -> list[Path]:
-    """The tables of truth in a folder or one level below (as their archives unpack), sorted by name."""
+def find_ground_truth(root: Path) -> list[str]:
+    """Paths of the tables of truth in a folder, one level below or in the published archive, sorted by name."""
     return [path for name, path in sorted(_tables(root).items()) if _edition_of(name) is not None]
 
 
@@ -139,20 +154,18 @@ def row_places(root: Path) -> dict[str, tuple[str, int]]:
     }
 
 
-def left_out(table: LesionTable) -> dict[str, int]:
-    """How many images of `table` have a class that the model lacks, e.g. `{"SCC": 628}`; no figure counts them."""
-    return _lacking(_source_words(table))
-
-
 def isic_notes(table: LesionTable) -> Iterator[str]:
     """What a reader of any figure on `table` must know of how its truth was read (decision 10)."""
-    counts = _source_words(table)
-    for word, count in _lacking(counts).items():
+    counts = source_words(table)
+    for word, count in left_out(counts).items():
         rows = f"{count:,} of {len(table):,} rows"
         yield f"{word} is no class of the model: dx is left empty in {rows}, and no figure counts them"
     if counts["AK"]:
         akiec = "akiec, which in HAM10000 also holds Bowen's disease"
         yield f"AK (actinic keratosis) is read as {akiec}; rows: {counts['AK']:,}"
+    if any(site in SITES.values() for site in table.localization):
+        kept = ", ".join(word for word, ours in SITES.items() if ours == word and "/" in word)
+        yield f"the place on the body is read in HAM10000's words, of which none holds these: {kept}"
     mixed = set(table.lesion_id[table.dx == ""]) & set(table.lesion_id[table.dx != ""]) - {""}
     if mixed:
         some = ", ".join(sorted(mixed)[:5])
@@ -169,11 +182,12 @@ def isic_notes(table: LesionTable) -> Iterator[str]:
             yield f"{part.truth_file}: {' and '.join(weights)} belong to the challenge's own score and are not used"
 
 
-def _lacking(counts: Counter[str]) -> dict[str, int]:
+def left_out(counts: Counter[str]) -> dict[str, int]:
+    """Those of `source_words` that the model lacks, e.g. `{"SCC": 628}`; no figure counts these images."""
     return {word: counts[word] for word, ours in CLASS_OF.items() if ours == "" and counts[word]}
 
 
-def _source_words(table: LesionTable) -> Counter[str]:
+def source_words(table: LesionTable) -> Counter[str]:
     """Images of `table` by their class as the source calls it; read again, as the table keeps our classes only."""
     kept = set(table.image_id)
     return Counter(
@@ -184,10 +198,20 @@ def _source_words(table: LesionTable) -> Counter[str]:
     )
 
 
-def _tables(root: Path) -> dict[str, Path]:
-    """Name in small letters -> file, of every CSV; what lies in the folder itself goes before one level below."""
-    patterns = ("*/*.csv", "*.csv")
-    return {path.name.lower(): path for pattern in patterns for path in sorted(Path(root).glob(pattern))}
+def _tables(root: Path) -> dict[str, str]:
+    """Name in small letters -> path of every CSV; the folder itself goes before one level below, both before zips."""
+    root = Path(root)
+    zips = sorted(path.name for path in root.glob("*") if TABLE_ARCHIVE.fullmatch(path.name) and path.is_file())
+    paths = [path for name in zips for path in list_files(root, name) if path.lower().endswith(".csv")]
+    for pattern in ("*/*.[cC][sS][vV]", "*.[cC][sS][vV]"):
+        paths += sorted(path.relative_to(root).as_posix() for path in root.glob(pattern))
+    return {PurePosixPath(path).name.lower(): path for path in paths}
+
+
+def _read(root: Path, path: str) -> dict[str, np.ndarray]:
+    """Every column of a table as text; `path` as `read_member` takes it."""
+    file = Path(root) / path
+    return read_csv_text(file, content=None if file.is_file() else read_member(root, path))
 
 
 def _edition_of(name: str) -> _Edition | None:
@@ -196,11 +220,12 @@ def _edition_of(name: str) -> _Edition | None:
 
 def _parts(root: Path) -> list[_Part]:
     tables, parts = _tables(root), []
-    for truth in find_ground_truth(root):
-        edition = _edition_of(truth.name.lower())
-        facts = tables.get(truth.name.lower().replace("groundtruth", edition.facts_name))
-        columns = read_csv_text(facts) if facts else None
-        parts.append(_Part(edition, truth.name, read_csv_text(truth), facts.name if facts else "", columns))
+    for path in find_ground_truth(root):
+        truth = PurePosixPath(path).name
+        edition = _edition_of(truth.lower())
+        facts = tables.get(truth.lower().replace("groundtruth", edition.facts_name), "")
+        columns = _read(root, facts) if facts else None
+        parts.append(_Part(edition, truth, _read(root, path), PurePosixPath(facts).name, columns))
     return parts
 
 
@@ -275,8 +300,8 @@ def _fact(part: _Part, theirs: str, ours: str, problems: list[Problem]) -> np.nd
     """One column of facts in our words, in the order of its own file."""
     if ours == "age":
         return number_array(part.facts[theirs], theirs, part.facts_file, problems)
-    values = blank_unknown(part.facts[theirs])
-    return np.array([DX_TYPES.get(word, word) for word in values], dtype=object) if ours == "dx_type" else values
+    values, words = blank_unknown(part.facts[theirs]), {"dx_type": DX_TYPES, "localization": SITES}.get(ours, {})
+    return np.array([words.get(word, word) for word in values], dtype=object)
 
 
 def _id_problems(parts: list[_Part], images: dict[str, str]) -> Iterator[Problem]:
@@ -322,12 +347,15 @@ def _table(
     image_id = np.concatenate([part.image_id for part in parts])
     empty = np.full(len(image_id), "", dtype=object)
     zero = np.zeros(len(image_id), dtype=np.int64)
+    columns = {name: np.concatenate([fact[name] for fact in facts]) for name in FACTS}
+    dataset = [DATASETS.get(lesion.partition("_")[0], "") for lesion in columns["lesion_id"]]
     return LesionTable(
         root=root,
         source="isic",
         image_id=image_id,
         dx=np.array([CLASS_OF[word] for word in np.concatenate(words)], dtype=object),
-        **{name: np.concatenate([fact[name] for fact in facts]) for name in FACTS},
+        **columns,
+        dataset=np.array(dataset, dtype=object),
         path=np.array([images[name] for name in image_id], dtype=object),
         mask_path=empty,
         width=zero,
@@ -340,7 +368,7 @@ def _missing_truth(root: Path) -> DataError:
     return DataError(
         "There is no ground truth in the data folder." if Path(root).is_dir() else "The data folder does not exist.",
         where=root,
-        expected="ISIC2018_Task3_…_GroundTruth.csv or ISIC_2019_…_GroundTruth.csv, unpacked",
+        expected="ISIC2018_Task3_…_GroundTruth.csv or ISIC_2019_…_GroundTruth.csv, or their .zip",
         fix="get the tables and images of ISIC 2018 task 3 or ISIC 2019: https://challenge.isic-archive.com/data/",
     )
 
