@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from safetensors.torch import load_file
 
 from melascope.errors import DataError, RecipeError, RunError
 from melascope.models.order import key
@@ -297,3 +298,23 @@ def test_the_learning_rate_is_the_schedules(recipe_of, name):
     rates = [learning_rate(recipe, step, 10) for step in range(40)]
     assert max(rates) <= 1
     assert min(rates) > 0
+
+
+def test_a_compiled_network_trains_alike_and_is_kept_under_its_own_names(recipe_of, data_of, tmp_path, monkeypatch):
+    """Traced by torch.compile, without generating code, which takes minutes on a CPU."""
+    real, compiled = torch.compile, []
+
+    def traced(network):
+        compiled.append(real(network, backend="eager"))
+        return compiled[-1]
+
+    monkeypatch.setattr(torch, "compile", traced)
+    ends = []
+    for wanted in (False, True):
+        run = RunDirectory(tmp_path / str(wanted))
+        recipe = recipe_of(model={"dropout": 0.0}, train={"epochs": 1, "compile": wanted})
+        Trainer(recipe, data_of(), run, figures_of, accelerator="cpu").fit()
+        ends.append(load_file(run.checkpoint("best")[1]))
+    assert len(compiled) == 1 and ends[0].keys() == ends[1].keys()
+    for name, value in ends[0].items():
+        torch.testing.assert_close(value, ends[1][name], atol=1e-4, rtol=1e-3)
