@@ -18,6 +18,7 @@ Only the doors (CLI, app, service) catch these; a bug keeps its traceback.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +57,17 @@ class DataError(MelascopeError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in a table or a data set: `row` is the line number a spreadsheet shows (header = 1)."""
+    """One thing wrong in a table or a data set: `row` is the line number a spreadsheet shows (header = 1).
+
+    One with `unlisted` is no thing itself: it tells how many more there are of a kind than are listed, infinity where
+    nobody counted on.
+    """
 
     message: str
     file: str = ""
     row: int | None = None
     column: str = ""
+    unlisted: float = 0
 
     def __str__(self) -> str:
         place = self.file
@@ -71,7 +77,7 @@ class Problem:
 
 
 class TableError(DataError):
-    """Rows of a table are wrong; `problems` holds all of them, the text shows the first `SHOWN`."""
+    """Rows of a table are wrong; `problems` holds all of them, the text tells how many and shows the first `SHOWN`."""
 
     SHOWN = 20
 
@@ -79,10 +85,14 @@ class TableError(DataError):
         self, found: str, problems: Sequence[Problem], *, where: str | Path | None = None, fix: str | None = None
     ) -> None:
         self.problems = tuple(problems)
-        lines = [f"{found}: {len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"]
-        lines += [f"  - {problem}" for problem in self.problems[: self.SHOWN]]
-        if len(self.problems) > self.SHOWN:
-            lines.append(f"  … and {len(self.problems) - self.SHOWN} more")
+        shown, listed = self.problems[: self.SHOWN], sum(not problem.unlisted for problem in self.problems)
+        total = listed + sum(problem.unlisted for problem in self.problems)
+        counted = f"{total:,}" if total < math.inf else f"more than {listed:,}"
+        lines = [f"{found}: {counted} problem{'s' if total != 1 else ''}"]
+        lines += [f"  - {problem}" for problem in shown]
+        more = total - sum(not problem.unlisted for problem in shown)
+        if more:
+            lines.append(f"  … and {more:,} more" if more < math.inf else "  … and more")
         super().__init__("\n".join(lines), where=where, fix=fix)
 
 

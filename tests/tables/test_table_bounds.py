@@ -137,6 +137,8 @@ def test_a_million_wrong_cells_are_counted_and_not_listed(tmp_path):
     problems = caught.value.problems
     assert len(problems) == 9 * (LISTED + 1)
     told = str(caught.value)
+    assert told.startswith("The predictions table is not usable: 26,999 problems\n")
+    assert "\n  … and 26,988 more\n" in told  # 9 of the 20 lines count, 11 name a row
     for column, n_wrong in {"image_id": n_rows - 1, **dict.fromkeys(["dx", *LOGIT_COLUMNS], n_rows)}.items():
         assert (
             f"column {column}: {n_wrong:,} rows are wrong in the same way, the first 1,000 of them are listed" in told
@@ -159,4 +161,6 @@ def test_rows_of_another_length_are_counted_up_to_a_bound(tmp_path):
     with pytest.raises(TableError) as caught:
         read_csv_text(path)
     assert len(caught.value.problems) == LISTED + 1
+    assert str(caught.value).startswith("The table cannot be read: more than 1,000 problems\n")
+    assert "\n  … and more\n" in str(caught.value)
     assert str(caught.value.problems[-1]) == "t.csv: reading stopped after 1,000 such rows"

@@ -79,7 +79,7 @@ def read_csv_table(
         if not ragged:
             raise _unreadable(path, error) from error
     if len(ragged) >= LISTED:
-        ragged.append(Problem(f"reading stopped after {LISTED:,} such rows", file))
+        ragged.append(Problem(f"reading stopped after {LISTED:,} such rows", file, unlisted=math.inf))
     if ragged:
         raise TableError("The table cannot be read", ragged, where=path)
     return table
@@ -266,7 +266,7 @@ def problems_at(
     problems = [Problem(say(row), file, row + first_row, column) for row in rows[:LISTED].tolist()]
     if len(rows) > LISTED:
         count = f"{len(rows):,} rows are wrong in the same way, the first {LISTED:,} of them are listed"
-        problems.insert(0, Problem(count, file, None, column))
+        problems.insert(0, Problem(count, file, None, column, unlisted=len(rows) - LISTED))
     return problems
 
 

@@ -185,6 +185,6 @@ def test_the_real_release(shared, tmp_path):
     shutil.copy(shared / "ham10000/HAM10000_metadata.csv", tmp_path)
     (tmp_path / "images").mkdir()
     (tmp_path / "images/ISIC_0027419.jpg").write_bytes(b"not looked into")
-    with pytest.raises(TableError, match="10014 problems") as caught:
+    with pytest.raises(TableError, match="10,014 problems") as caught:
         read_dataset(tmp_path)
     assert len(str(caught.value).splitlines()) < 30
