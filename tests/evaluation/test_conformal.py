@@ -17,7 +17,7 @@ from melascope.evaluation.conformal import (
     calibrate,
     conformal_sets,
 )
-from melascope.tables.predictions import Predictions
+from melascope.tables.predictions import Predictions, PredictionsOrigin
 from melascope.tables.results import NotApplicable
 
 NV = CLASSES.index("nv")
@@ -81,6 +81,37 @@ def test_coverage_of_exchangeable_lesions_is_kept_class_by_class(alpha):
         assert 1 - alpha - 3 * error <= np.mean(shares) <= 1 - alpha + slack + 3 * error
 
 
+def test_coverage_is_kept_where_images_cluster_in_lesions(draw_table):
+    """From images to sets: lesions of one to three like images, calibrated and judged lesion by lesion."""
+    covered, n_calibration = [], []
+    for seed in range(200):
+        val, test = (
+            draw_table(0, 2 * seed, "val", dx=["mel"] * 40 + ["nv"] * 40),
+            draw_table(0, 2 * seed + 1, dx=["mel"] * 50 + ["nv"] * 50),
+        )
+        found = conformal_sets(val, test, alphas=[0.10], draws=0, seed=0).figures[0]
+        covered.append([found.coverage[name].value for name in ("mel", "nv")])
+        n_calibration.append(found.rule.classes["mel"].n_lesions)
+    assert set(n_calibration) == {40}  # lesions, not images
+    error = np.std(covered, axis=0) / np.sqrt(len(covered))
+    assert (np.mean(covered, axis=0) >= 0.9 - 3 * error).all()
+    assert (np.mean(covered, axis=0) <= 0.9 + 1 / 41 + 3 * error).all()
+
+
+def test_whether_the_calibration_rows_were_used_before_is_told(draw_table):
+    val, test = draw_table(100, 1, split="val"), draw_table(80, 2)
+    found = conformal_sets(val, test, draws=0, seed=0)
+    assert "also chose the run's checkpoint, temperature and threshold" in found.notes[0]
+    theirs = conformal_sets(replace(val, origin=PredictionsOrigin()), test, draws=0, seed=0)
+    assert "Whether the validation rows also trained or tuned the model is not told" in theirs.notes[0]
+
+
+def test_what_voids_the_promise_has_a_short_form():
+    short = [sentence.partition(":")[0] for sentence in VOID_IF]
+    assert len(set(short)) == len(VOID_IF) and all(0 < len(one) < 40 for one in short)
+    assert short[:2] == ["another collection", "calibration rows used before"]
+
+
 def test_coverage_is_lost_where_the_new_lesions_are_others():
     rng = np.random.default_rng(2)
     rule = calibrate(scored(2000, rng), 0.10)
@@ -138,8 +169,8 @@ def test_a_class_with_too_few_lesions_is_in_every_set_and_it_is_said(draw_table)
     assert narrow.rule.classes["mel"].always_included  # 18 < 19
     assert narrow.coverage["mel"].value == 1
     assert wide.rule.classes["df"].always_included and wide.rule.classes["bcc"].n_lesions == 0
-    assert "fewer than 9 validation lesions" in found.notes[0] and "df (8)" in found.notes[0]
-    assert "fewer than 19 validation lesions" in found.notes[1] and "mel (18)" in found.notes[1]
+    assert "fewer than 9 validation lesions" in found.notes[1] and "df (8)" in found.notes[1]
+    assert "fewer than 19 validation lesions" in found.notes[2] and "mel (18)" in found.notes[2]
     assert wide.mean_size.low is None  # without draws
 
 

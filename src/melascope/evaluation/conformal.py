@@ -30,28 +30,28 @@ from melascope.classes import CLASSES
 from melascope.errors import OperatingPointError
 from melascope.evaluation.intervals import LEVEL, clopper_pearson, percentile_interval
 from melascope.evaluation.lesion_level import lesion_labels, lesion_scores
-from melascope.tables.predictions import Predictions
+from melascope.tables.predictions import Predictions, PredictionsOrigin
 from melascope.tables.results import Estimate, Figure, NotApplicable, figure_from_json
 
 ALPHAS: tuple[float, ...] = (0.10, 0.05)
 """Shares of each class's lesions that may be left out of their own set."""
 
 VOID_IF: tuple[str, ...] = (
-    "The lesions come from another clinic, camera, population or way of choosing whom to photograph than those that "
-    "calibrated: they are not exchangeable.",
-    "The same validation images chose checkpoint, temperature or threshold, as those of a run did: their probabilities "
-    "flatter a little, and new lesions may be covered a little less.",
-    "Single images are judged, or one of several: the promise holds for the mean over a lesion's images, "
-    "photographed as often as those that calibrated.",
-    "Several lesions of one person stand among those that calibrate or are judged: they are no independent witnesses.",
-    "Truth is wrong, or of another standard than in calibration (histology there, follow-up here): what is covered is "
-    "the label.",
-    "A lesion is of none of the seven classes: no set can be right.",
-    "The class's promise is read for a subgroup (age, site, skin tone), for sets of one class, or for the lesions that "
-    "somebody picked after seeing their sets.",
-    "The sets are calibrated anew, or alpha is chosen, after looking at the judged images.",
+    "another collection: lesions of another clinic, camera, population or way of choosing whom to photograph are not "
+    "exchangeable with those that calibrated.",
+    "calibration rows used before: validation images that also chose checkpoint, temperature or threshold have "
+    "probabilities that flatter a little, and new lesions may be covered a little less.",
+    "single images: the promise holds for the mean over a lesion's images, photographed as often as those that "
+    "calibrated, not for one image of several.",
+    "several lesions of one person: they are no independent witnesses, among those that calibrate or are judged.",
+    "another truth: where it is wrong, or of another standard than in calibration (histology there, follow-up here), "
+    "what is covered is the label.",
+    "none of the seven classes: no set can be right.",
+    "subgroups and picked sets: the promise is a class's, not that of an age, a site or a skin tone, of sets of one "
+    "class, or of lesions that somebody picked after seeing their sets.",
+    "looking first: sets that are calibrated anew, or an alpha that is chosen, after the judged images were seen.",
 )
-"""What voids the promise, beside every figure."""
+"""What voids the promise, beside every figure: in short, a colon, and why."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Conformal:
     ----------
     n_calibration, n_judged : lesions, one score each.
     figures : one for each alpha.
-    notes : the classes that cannot be ruled out, for each alpha.
+    notes : what of that is known to hold here, and the classes that cannot be ruled out, for each alpha.
     void_if : what voids the promise.
     """
 
@@ -157,6 +157,16 @@ class Conformal:
     figures: tuple[ConformalFigures, ...]
     notes: tuple[str, ...]
     void_if: tuple[str, ...] = VOID_IF
+
+    @property
+    def void_in_short(self) -> tuple[str, ...]:
+        """What voids the promise, without the reasons."""
+        return tuple(sentence.partition(":")[0] for sentence in self.void_if)
+
+    def n_judged_of(self, name: str) -> int:
+        """Judged lesions of one class."""
+        coverage = self.figures[0].coverage[name]
+        return coverage.n if isinstance(coverage, Estimate) else 0
 
     def as_json(self) -> dict[str, Any]:
         figures = [each.as_json() for each in self.figures]
@@ -232,7 +242,7 @@ def conformal_sets(
         n_calibration=len(known),
         n_judged=len(new),
         figures=tuple(_judge(rule, new, draws, seed) for rule in rules),
-        notes=_notes(rules),
+        notes=(_used_before(calibration.origin), *_notes(rules)),
     )
 
 
@@ -274,6 +284,16 @@ def _judge(rule: ConformalRule, lesions: LabelledLesions, draws: int, seed: int)
 def _share(count: int, n: int) -> Estimate:
     low, high = clopper_pearson(count, n)
     return Estimate(count / n, low, high, n, n, "lesion")
+
+
+def _used_before(origin: PredictionsOrigin) -> str:
+    """Whether the rows that calibrate are fresh, as far as the table tells."""
+    if not origin.checkpoint_sha256:
+        return "Whether the validation rows also trained or tuned the model is not told; if so, the promise is weaker."
+    return (
+        "The validation rows that calibrate also chose the run's checkpoint, temperature and threshold: "
+        "the promise is a little weaker."
+    )
 
 
 def _notes(rules: Sequence[ConformalRule]) -> tuple[str, ...]:

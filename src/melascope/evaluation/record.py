@@ -320,6 +320,12 @@ class Evaluation:
             yield _figure_row(["calibration", metric, target, "", "image"], figure)
         for metric in ("aurc", "augrc"):
             yield _figure_row(["abstention", metric, "", "", "image"], getattr(self.risk_coverage, metric))
+        if isinstance(self.conformal, Conformal):
+            for one in self.conformal.figures:
+                key = f"conformal, {1 - one.rule.alpha:g} promised"
+                for name, figure in one.coverage.items():
+                    yield _figure_row([key, "coverage", name, "set", "lesion"], figure)
+                yield _figure_row([key, "mean_set_size", "", "set", "lesion"], one.mean_size)
         for part in self.subgroups:
             for metric, figure in part.figures.items():
                 unit = "lesion" if metric == "lesion_sensitivity" else "image"

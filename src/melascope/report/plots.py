@@ -17,6 +17,7 @@ from melascope.report.calibration_plot import save_calibration_plot
 from melascope.report.canvas import BLUE, GREY, ORANGE, canvas, label_line, save
 from melascope.report.captions import decision_line, error_bars, sizes_line, target_label, with_histology
 from melascope.report.class_plots import save_confusion, save_recall
+from melascope.report.conformal_plot import save_conformal
 from melascope.report.subgroup_plot import save_subgroups
 from melascope.report.utility_plot import save_decision_curve
 from melascope.tables.columns import number_array, read_csv_text
@@ -57,6 +58,7 @@ def save_evaluation_plots(evaluation: Evaluation, predictions: Predictions, fold
         *save_calibration_plot(evaluation.calibration, folder, **where),
         *save_decision_curve(evaluation.decision_curve, folder, target_name=target_label(evaluation), **where),
         *save_risk_coverage(evaluation.risk_coverage, folder, rule=evaluation.rule, **where),
+        *save_conformal(evaluation.conformal, folder, target=evaluation.target, **where),
         *save_subgroups(evaluation, folder),
     ]
 

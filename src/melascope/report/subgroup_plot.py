@@ -34,7 +34,7 @@ def save_subgroups(evaluation: Evaluation, folder: Path) -> list[Path]:
         f"Beside each part: images; {name} images/lesions. A part of fewer than {MIN_SIDE} lesions of {name} has no "
         f"sensitivity, one of fewer than {MIN_SIDE} others no specificity.",
         evaluation.origin.source,
-        size=(11.4, 2.2 + _ROW * max(5, len(rows))),
+        size=(11.4, 2.2 + _ROW * max(8, len(rows))),
         left=3.1,
         right=4.0,
     )
@@ -48,7 +48,7 @@ def save_subgroups(evaluation: Evaluation, folder: Path) -> list[Path]:
     axes.set_yticks(range(len(rows)), [_label(row, name) for row in rows], fontsize=9)
     for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
         tick.set_fontweight("bold" if isinstance(row, str) else "normal")
-    axes.set_ylim(max(4.5, len(rows) - 0.5), -0.5)
+    axes.set_ylim(max(7.5, len(rows) - 0.5), -0.5)
     axes.set_xlim(0, 1)
     for at, header in ((_AT_SENSITIVITY, "sensitivity"), (_AT_SPECIFICITY, "specificity")):
         axes.text(at, 1.005, header, transform=axes.transAxes, fontsize=8.5, fontweight="bold", va="bottom")

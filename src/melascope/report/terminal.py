@@ -47,6 +47,8 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     console.print()
     for sentence in _trust(evaluation):
         console.print(_bullet(sentence))
+    for sentence in _sets(evaluation):
+        console.print(_bullet(sentence))
     console.print()
     if evaluation.subgroups:
         console.print(_subgroup_table(evaluation, wide=console.width >= _WIDE))
@@ -196,7 +198,7 @@ def _elsewhere(evaluation: Evaluation) -> Text:
 
 
 def _trust(evaluation: Evaluation) -> list[str]:
-    """Calibration, net benefit, abstention and conformal sets: a sentence each; the plots and JSON have the rest."""
+    """Calibration, net benefit and abstention: a sentence each; the plots and JSON have the rest."""
     name = evaluation.target_name
     figures, perfect = evaluation.calibration.figures, evaluation.calibration.if_perfect
     error = "target_expected_calibration_error"
@@ -220,6 +222,24 @@ def _trust(evaluation: Evaluation) -> list[str]:
     missed = ", ".join(f"{one.n_missed}/{one.n_target} at {one.coverage:.0%}" for one in accepted)
     sentences.append(f"{name.capitalize()} images missed among those accepted, by coverage: {missed}.")
     return sentences
+
+
+def _sets(evaluation: Evaluation) -> list[str]:
+    """Conformal sets: coverage of each class, sizes, and what voids the promise."""
+    conformal = evaluation.conformal
+    if isinstance(conformal, NotApplicable):
+        return [f"Conformal sets: {conformal}."]
+    sentences = []
+    for one in conformal.figures:
+        coverage = ", ".join(f"{name} {_one_line(figure)}" for name, figure in one.coverage.items())
+        sentences.append(
+            f"Conformal sets, {1 - one.rule.alpha:.0%} promised for each class (one result a lesion, "
+            f"{conformal.n_calibration:,} validation lesions calibrate, {conformal.n_judged:,} judged): "
+            f"covered {coverage}; {_one_line(one.mean_size)} classes in a set, "
+            f"one class alone in {_one_line(one.shares['single'])} of the sets."
+        )
+    sentences += conformal.notes
+    return [*sentences, f"That promise is void, or weaker, with: {'; '.join(conformal.void_in_short)}."]
 
 
 def _three(figure: Figure) -> str:
