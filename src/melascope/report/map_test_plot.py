@@ -76,8 +76,8 @@ def _save_faithfulness(tests: MapTests, folder: Path) -> list[Path]:
         f"{_origin(tests)}\nmap of the predicted class, {plural(tests.facts['n_asked_again'], 'image')} asked again. "
         "Right of 0: the map does better than its control. [ ] 95 % interval by lesion",
         tests.facts["source"],
-        size=(10.2, 2.6 + _ROW * 2 * len(FAITHFULNESS)),
-        left=2.6,
+        size=(11.4, 2.6 + _ROW * 2 * len(FAITHFULNESS)),
+        left=4.0,
         right=2.4,
     )
     labels = []
