@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -58,12 +59,17 @@ def compare(name: str, text: str) -> None:
     assert text == path.read_text(encoding="utf-8"), f"{name} changed: review the diff after `make golden`"
 
 
+def rounded(text: str) -> str:
+    """Numbers to ten digits: the last ones hang on the order in which a processor adds."""
+    return re.sub(r"\d+\.\d{9,}(e-\d+)?", lambda number: f"{float(number[0]):.10g}", text)
+
+
 def test_the_evaluation_reads_as_reviewed(predictions, tmp_path):
     point = choose_operating_point(predictions.of_split("val"), rule="empirical")
     evaluation = evaluate(predictions, point, draws=200)
     evaluation.write(tmp_path)
     compare("headline.txt", evaluation.headline() + "\n")
-    compare("figures.csv", (tmp_path / "figures.csv").read_text(encoding="utf-8"))
+    compare("figures.csv", rounded((tmp_path / "figures.csv").read_text(encoding="utf-8")))
 
 
 def test_the_notes_read_as_reviewed(predictions, tmp_path):
