@@ -120,6 +120,23 @@ def test_missed_and_caught_are_compared(tests):
     assert figures["lesion mask", "share_inside", "mel", "mel missed", ""] == NotApplicable("n=0 images")
 
 
+def test_maps_that_are_drawn_too_far_down_and_right_are_noticed():
+    """Lesions anywhere, maps that know them but whose cells are drawn half a cell off."""
+    rows, columns = np.mgrid[:96, :128]
+    masks, maps = [], np.zeros((N, 7, 6, 8), np.float32)
+    for index in range(N):
+        y, x = 40 + index % 5 * 4, 50 + index % 7 * 4
+        masks.append((rows - y) ** 2 + (columns - x) ** 2 < 200)
+        seen = (np.mgrid[:6, :8] * 16 - np.array([y, x])[:, None, None]) / 16  # cell k looks at pixel 16 k
+        maps[index] = np.exp(-(seen**2).sum(axis=0))
+    figures = {one.key: one.figure for one in mask_figures(score_all(maps, masks), IMAGES, draws=100, seed=0)}
+    right, below = (
+        figures["lesion mask", name, "predicted", "all", ""] for name in ("right_of_lesion", "below_lesion")
+    )
+    assert right.value * 128 == pytest.approx(7.5, abs=0.6) and below.value * 96 == pytest.approx(7.5, abs=0.6)
+    assert right.low > 0 and below.low > 0
+
+
 def test_scores_of_known_maps():
     mask = np.zeros((30, 40), bool)
     mask[:15] = True
@@ -130,6 +147,8 @@ def test_scores_of_known_maps():
     assert np.isnan(scores.of_map["share_inside"][1]).all() and scores.unusable.tolist() == [False, True]
     assert scores.of_baseline["area share"]["matched_iou"][0] == pytest.approx(0.5 / 1.5)
     one = Images(KEYS[:2], DX[:2], np.array([3, 3]), *np.zeros((2, 2), bool), "mel")
+    assert scores.of_map["below_lesion"][0, 3] == pytest.approx(0) == scores.of_map["right_of_lesion"][0, 3]
+    assert scores.of_baseline["area share"]["below_lesion"][0] == pytest.approx(0.25)
     rows = score_rows(scores, one, [{"image_id": "a"}, {"image_id": "b"}])
     assert [row["state"] for row in rows[:4]] == ["no positive evidence"] * 3 + ["scored"] and len(rows) == 14
     rows = faithfulness_rows({"road": np.array([[0.3, 0.2, 0.1]])}, [{"image_id": "a"}, {"image_id": "b"}])

@@ -20,8 +20,17 @@ from melascope.tables.results import Estimate, NotApplicable
 
 MASK, FAITHFUL, SANE = "lesion mask", "faithfulness", "sanity"
 
-MEASURES = {"share_inside": "bounded", "peak_inside": "share", "matched_iou": "bounded"}
-"""Of a map against a mask -> its scale."""
+MEASURES = {
+    "share_inside": "bounded",
+    "peak_inside": "share",
+    "matched_iou": "bounded",
+    "right_of_lesion": "difference",
+    "below_lesion": "difference",
+}
+"""Of a map against a mask -> its scale. The last two tell whether maps are drawn where the network looked: how far the
+middle of the positive evidence lies from the middle of the lesion, as a share of the picture's width and height. Over
+many images they are 0; a network whose strided convolutions are padded on both sides has its cells up to half a cell
+further up and left than they are drawn, and then both are above 0."""
 
 BASELINES = ("area share", "centred Gaussian")
 
@@ -94,18 +103,28 @@ def score_all(maps: np.ndarray, masks: Sequence[np.ndarray]) -> MaskScores:
         if unusable[row]:
             continue
         by_chance = random_map_score(float(mask.mean()))
-        in_middle = _values(score_map(centred_gaussian(*mask.shape), mask))
+        gaussian, away = centred_gaussian(*mask.shape), _middle(mask)
+        in_middle = _values(score_map(gaussian, mask), _middle(gaussian) - away)
         for index, measure in enumerate(MEASURES):
-            of_baseline["area share"][measure][row] = by_chance[index]
+            of_baseline["area share"][measure][row] = (*by_chance, *(0.5 - away))[index]
             of_baseline["centred Gaussian"][measure][row] = in_middle[index]
         for column in np.flatnonzero(~nothing[row]):
-            for measure, value in zip(MEASURES, _values(score_map(maps[row, column], mask)), strict=True):
+            evidence = maps[row, column]
+            values = _values(score_map(evidence, mask), _middle(np.maximum(evidence, 0)) - away)
+            for measure, value in zip(MEASURES, values, strict=True):
                 of_map[measure][row, column] = value
     return MaskScores(of_map, of_baseline, nothing, unusable)
 
 
-def _values(score: MapScore) -> tuple[float, float, float]:
-    return tuple(float(value) for value in (score.share_inside, score.peak_inside, score.matched_iou))
+def _values(score: MapScore, offset: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(value) for value in (score.share_inside, score.peak_inside, score.matched_iou, *offset))
+
+
+def _middle(weights: np.ndarray) -> np.ndarray:
+    """(x, y) of the centre of mass of cells or pixels (h, w), as shares of the picture's sides."""
+    total = weights.sum(dtype=np.float64)
+    down, across = ((np.arange(side) + 0.5) / side for side in weights.shape)
+    return np.array([weights.sum(axis=0) @ across, weights.sum(axis=1) @ down]) / total
 
 
 def mask_figures(scores: MaskScores, images: Images, *, draws: int, seed: int) -> list[MapFigure]:
@@ -120,7 +139,7 @@ def mask_figures(scores: MaskScores, images: Images, *, draws: int, seed: int) -
             beside, scales = {"": values}, {"": scale}
             for name in BASELINES:
                 theirs = np.where(np.isfinite(values), scores.of_baseline[name][measure], np.nan)
-                by_case = scale if name == "centred Gaussian" else "bounded"
+                by_case = "bounded" if (name, scale) == ("area share", "share") else scale
                 beside |= {name: theirs, f"map - {name}": values - theirs}
                 scales |= {name: by_case, f"map - {name}": "difference"}
             asked |= _over_groups(measure, map_of, beside, scales, images, reason="no positive evidence in any map")

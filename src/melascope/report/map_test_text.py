@@ -49,6 +49,9 @@ def _on_the_lesion(tests: MapTests) -> Table:
             tests.of("lesion mask", measure, against=against) for against in ("", "area share", "centred Gaussian")
         ]
         table.add_row(measure.replace("_", " "), *(_text(one) for one in found))
+    for measure in ("right_of_lesion", "below_lesion"):
+        found = [tests.of("lesion mask", measure, against=one) for one in ("", "area share", "centred Gaussian")]
+        table.add_row(f"{measure.replace('_', ' ')} (0: aligned)", *(_text(one) for one in found))
     table.add_row("no positive evidence", _text(tests.of("lesion mask", "no_positive_evidence")), "", "")
     return table
 
