@@ -87,6 +87,20 @@ def write_bytes(path: Path, data: bytes) -> Path:
     return Path(path)
 
 
+def write_in_draft(path: Path, data: bytes) -> Path:
+    """Write a file of a folder that is not in its place yet: not flushed and not renamed, as the folder will be."""
+    try:
+        Path(path).write_bytes(data)
+    except OSError as error:
+        raise OutputError(
+            f"The file could not be written ({error.strerror or error}).",
+            where=path,
+            expected="a writable folder with room on its disk",
+            fix="free some space or choose another output, then run the same command again",
+        ) from error
+    return Path(path)
+
+
 def write_text(path: Path, text: str) -> Path:
     """Write `text` as UTF-8 with `\\n` line ends, whole or not at all."""
     return write_bytes(path, text.encode("utf-8"))

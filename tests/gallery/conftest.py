@@ -14,6 +14,7 @@ from melascope.classes import CLASSES, MEL
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.explain.mask_scores import score_map
 from melascope.gallery.case import DATASET_MASK, NO_MASK, Case, Price, SameLesion
+from melascope.gallery.outlines import outline_path
 from melascope.tables.lesions import LesionTable
 from melascope.tables.maps import MapStore
 from melascope.tables.predictions import Predictions, PredictionsOrigin
@@ -103,6 +104,7 @@ def build_case(
         shown=shown,
         map_scores=scores,
         mask_origin=DATASET_MASK if masked else "",
+        outline=outline_path(mask) if masked else "",
         root=Path("nowhere"),
         path="nothing.jpg",
         mask_path="",

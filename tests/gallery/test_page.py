@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import chromium, listen, needs_chromium, serious_findings, until
 from PIL import Image
 
+from browser import chromium, listen, needs_chromium, serious_findings, until
 from melascope.explain.overlay import render_overlay
 from melascope.gallery.case import build_cases
 from melascope.gallery.facts import gallery_facts

@@ -155,7 +155,7 @@ def test_hostile_words_stay_words(gallery, page, figures, hostile_id):
 def test_a_readers_words_cannot_end_the_script_that_holds_them(world):
     cases, facts = everything(world, ["NV_CORRECT"])
     words = {"NV_CORRECT": Tagged(("</script><script>alert(1)</script>", "<!--"), "<b>")}
-    picture = Pictures("a.jpg", "b.jpg", (), "", 4, 3, 4, 3)
+    picture = Pictures("a.jpg", "b.jpg", (), 4, 3, 4, 3)
     page = Page(page_html([Card(cases[0], note_of(cases[0]), picture, "NV_CORRECT")], facts, words))
     assert sum(tag == "script" for tag, _ in page.elements) == 4
     about = json.loads(next(text for attrs, text in page.scripts if attrs.get("id") == "about"))
@@ -262,7 +262,7 @@ def test_pictures_are_of_one_size_and_the_overlay_is_where_the_map_is(gallery):
     names = ["image", "overlay_vasc", "overlay_mel"]
     pictures = {name: Image.open(gallery / "images" / f"MEL_MISSED_A_{name}.jpg") for name in names}
     assert {picture.size for picture in pictures.values()} == {(600, 450)}
-    assert Image.open(gallery / "images" / "MEL_MISSED_A_small.jpg").size == (240, 180)
+    assert Image.open(gallery / "images" / "MEL_MISSED_A_small.jpg").size == (300, 225)
     assert all(not picture.getexif() for picture in pictures.values())
     plain, melanoma = (pictures[name].getpixel((300, 225)) for name in ("image", "overlay_mel"))
     assert max(abs(a - b) for a, b in zip(plain, melanoma, strict=True)) > 40  # the centre of the mel map

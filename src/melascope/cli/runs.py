@@ -104,14 +104,32 @@ def explain(
     out: Annotated[
         Path | None, typer.Option(help="Folder for pictures and maps.npz [maps], or for --test [RUN/map_tests].")
     ] = None,
-    method: Annotated[str, typer.Option(help="Map method.")] = "gradcam",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="gradcam, hirescam, layercam, gradcam++, scorecam, eigencam, integrated_gradients, smoothgrad or "
+            "occlusion; see docs/explain.md."
+        ),
+    ] = "gradcam",
+    layer: Annotated[str, typer.Option(help="auto, or a layer's name, e.g. blocks[4].")] = "auto",
+    class_name: Annotated[
+        str, typer.Option("--class", help="This class's map alone; else all seven, shown: predicted and mel.")
+    ] = "",
+    against: Annotated[
+        str, typer.Option(help="Subtract the map of this class, or of `predicted`: why --class (mel) and not it?")
+    ] = "",
+    picture: Annotated[str, typer.Option("--format", help="jpg, webp or png.")] = "jpg",
+    fast: Annotated[bool, typer.Option("--fast", help="bfloat16: for pictures, never for numbers.")] = False,
+    labels: LabelsFile = None,
+    map_columns: ColumnMap = None,
+    map_labels: WordMap = None,
     test: Annotated[
         bool, typer.Option("--test", help="Test the maps on held-out images: lesion masks, faithfulness, sanity.")
     ] = False,
     asked_again: Annotated[int, typer.Option("--images", help="With --test: images asked about again.")] = 1000,
     split: Annotated[str, typer.Option(help="With --test: test or val.")] = "test",
 ) -> None:
-    """Maps of all seven classes from one pass: raw signed maps, and a picture of each image."""
+    """Maps of all seven classes from one pass: raw signed maps with a manifest, and a picture of each image."""
     if test or images is None:
         if images is not None or not test:
             raise MelascopeError(
@@ -121,11 +139,13 @@ def explain(
         return
     out = out or Path("maps")
     with torch_needed():
-        from melascope.stages.explaining import explain_images
+        from melascope.stages.explaining import MapRequest, explain_images
     from melascope.stages.scoring import read_images
     from melascope.tables.runs import RunDirectory
 
-    for line in explain_images(RunDirectory.open(run), read_images(images), out, Reporter(), method=method):
+    request = MapRequest(method, layer, class_name, against, picture, fast)
+    table = read_images(images, labels_from(labels, map_columns, map_labels))
+    for line in explain_images(RunDirectory.open(run), table, out, Reporter(), request=request):
         print(line)
     print(f"pictures and raw maps: {out}")
     next_command(f"melascope gallery {run}")
@@ -140,6 +160,9 @@ def gallery(
     tags: Annotated[
         Path | None, typer.Option(help="CSV that an earlier page exported: its tags and comments are shown.")
     ] = None,
+    tests: Annotated[
+        int, typer.Option(min=0, help="So many notes are tested by hiding parts of the picture; some seconds each.")
+    ] = 30,
     data: Annotated[Path | None, typer.Option(help="The data set's folder, if it has moved.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the gallery.")] = None,
 ) -> None:
@@ -150,7 +173,7 @@ def gallery(
 
     ids = [image_id.strip() for image_id in cases.split(",") if image_id.strip()]
     found = RunDirectory.open(run)
-    print(audit_run(found, Reporter(), image_ids=ids, every=every, tags=tags, data=data, out=out))
+    print(audit_run(found, Reporter(), image_ids=ids, every=every, tags=tags, most_tests=tests, data=data, out=out))
 
 
 def demo(

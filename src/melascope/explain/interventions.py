@@ -172,6 +172,7 @@ def intervene(
     *,
     controls: int = CONTROLS,
     seed: int = 0,
+    thorough: bool = True,
 ) -> list[Outcome]:
     """Try every intervention on one picture.
 
@@ -180,6 +181,7 @@ def intervene(
     maps : class -> (map_height, map_width) signed, whose hot regions are removed
     controls : placements of each control
     seed : of the placements
+    thorough : try every fill, and add artefacts; else one fill a part, and nothing is added
 
     Returns
     -------
@@ -187,7 +189,7 @@ def intervene(
     """
     before = ask([specimen.image])
     outcomes = []
-    for one in interventions_on(specimen, maps or {}, controls=controls, seed=seed):
+    for one in interventions_on(specimen, maps or {}, controls=controls, seed=seed, thorough=thorough):
         answers = ask([*one.edited, *one.controls])
         n = len(one.edited)
         outcomes.append(
@@ -208,9 +210,14 @@ def intervene(
 
 
 def interventions_on(
-    specimen: Specimen, maps: Mapping[str, np.ndarray], *, controls: int = CONTROLS, seed: int = 0
+    specimen: Specimen,
+    maps: Mapping[str, np.ndarray],
+    *,
+    controls: int = CONTROLS,
+    seed: int = 0,
+    thorough: bool = True,
 ) -> Iterator[Intervention]:
-    """All interventions on a picture, made one at a time."""
+    """The interventions on a picture, made one at a time; arguments as of `intervene`."""
     image, lesion = specimen.image, specimen.lesion
     number = 0
 
@@ -230,7 +237,9 @@ def interventions_on(
             )
 
     for region, name, fills, edit, overlap in _planned(image, lesion, maps):
-        yield from edits(region, name, fills, edit, overlap)
+        yield from edits(region, name, fills if thorough else fills[:1], edit, overlap)
+    if not thorough:
+        return
     skin = skin_colour(image, lesion)
     for place, name in enumerate(ADDED):
         keys = [[seed, _ADDED, place, draw] for draw in range(PLACEMENTS)]

@@ -232,6 +232,12 @@ def save_image(path: Path, image: np.ndarray) -> Path:
     return write_bytes(path, _encoded(Image.fromarray(image), _FORMATS[path.suffix.lower()]))
 
 
+def encode_image(image: np.ndarray, form: str) -> bytes:
+    """A picture (height, width, 3) uint8 as JPEG, WEBP or PNG, without metadata, as `save_image` writes it."""
+    _check_image(image)
+    return _encoded(Image.fromarray(image), form)
+
+
 def _encoded(picture: Image.Image, form: str) -> bytes:
     if form not in _OPTIONS:
         raise OutputError(f"No picture format {form!r} is known.", expected=f"one of {', '.join(_OPTIONS)}")

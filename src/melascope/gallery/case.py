@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from melascope.evaluation.operating_point import OperatingPoint
 from melascope.explain.mask_scores import MapScore, score_map
 from melascope.explain.overlay import shared_scale
 from melascope.gallery.outcomes import HELD_OUT, outcome_of, section_of
+from melascope.gallery.outlines import outline_path
 from melascope.gallery.selection import Selection, refuse_other_point
 from melascope.gallery.tested import Test, flips_of
 from melascope.tables.lesions import LesionTable
@@ -36,6 +38,8 @@ MAP_PLACES = {
     "not known": "no lesion mask",
 }
 """Where a map lies: inside only if its peak and more than the lesion's share of the picture is."""
+
+THREADS = 2
 
 FAINT = 0.15
 """A map whose highest cell stays below this share of the image's scale is faint."""
@@ -83,6 +87,7 @@ class Case:
     shown : the classes whose maps are shown: the predicted class and mel (the strongest other class if that is mel)
     map_scores : one for each of `shown`
     mask_origin : where the lesion's outline comes from, `""` if there is none
+    outline : SVG path of the lesion's edge, see `outline_path`; `""` if there is none
     root, path, mask_path : where its pixels lie, see `LesionTable`
     tests : what hiding or adding parts of the picture changed; empty where that was not tried
     """
@@ -107,6 +112,7 @@ class Case:
     shown: tuple[str, str]
     map_scores: tuple[MapScore | NotApplicable, MapScore | NotApplicable]
     mask_origin: str
+    outline: str
     root: Path
     path: str
     mask_path: str
@@ -225,9 +231,11 @@ def build_cases(
     maps = _maps_of(ids, maps, predictions, rows)
     table = table.subset(table.index_of(ids))
     _refuse_other_truth(predictions.subset(rows), table)
-    return [
-        Case(
-            **_said(scored, int(row)),
+
+    def case(index: int) -> Case:
+        row = int(rows[index])
+        return Case(
+            **_said(scored, row),
             **_shown(maps.maps[index], scored.probabilities[row], read_mask(table.root, table.mask_path[index])),
             reasons=selections[index].reasons,
             threshold=operating_point.threshold,
@@ -235,8 +243,9 @@ def build_cases(
             path=table.path[index],
             mask_path=table.mask_path[index],
         )
-        for index, row in enumerate(rows)
-    ]
+
+    with ThreadPoolExecutor(THREADS) as threads:  # decoding a mask and scoring maps leave Python's lock
+        return list(threads.map(case, range(len(rows))))
 
 
 @dataclass(frozen=True)
@@ -365,4 +374,5 @@ def _shown(maps: np.ndarray, probabilities: np.ndarray, mask: np.ndarray | None)
         "shown": shown,
         "map_scores": tuple(scores),
         "mask_origin": "" if mask is None else DATASET_MASK,
+        "outline": "" if mask is None else outline_path(mask),
     }

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from melascope.classes import CLASS_NAMES, CLASSES
+from melascope.gallery import outlines
 from melascope.gallery.card import Card
 from melascope.gallery.case import MAP_PLACES
 from melascope.gallery.outcomes import OUTCOMES
@@ -83,7 +84,7 @@ def details_of(card: Card) -> dict[str, Any]:
         "scale": float(f"{case.scale:.6g}"),
         "map_top": top,
         "maps": cells,
-        "outline": card.pictures.outline,
+        "outline": case.outline,
         "mask_origin": case.mask_origin,
         "own": [card.pictures.own_width, card.pictures.own_height],
         "meaning": note.meaning,
@@ -142,6 +143,7 @@ def about_of(cards: Sequence[Card], tags: Mapping[str, Tagged], gallery_id: str,
         "map_height": height,
         "map_width": width,
         "map_levels": MAP_LEVELS,
+        "outline_size": [outlines.WIDTH, outlines.HEIGHT],
         "details": DETAILS,
         "palettes": {name: base64.b64encode(colours).decode() for name, colours in page_palettes().items()},
         "suggested_tags": SUGGESTED,

@@ -12,34 +12,31 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from melascope.explain.overlay import OPACITY, draw_outline, palette, render_overlay, save_image
+from melascope.explain.overlay import OPACITY, draw_outline, encode_image, palette, render_overlay
 from melascope.explain.panel import LIGHT_SKIN
-from melascope.files import sha256_bytes
+from melascope.files import sha256_bytes, write_in_draft
 from melascope.gallery.case import Case
-from melascope.gallery.outlines import outline_path
 
 LONG_SIDE = 600
 """Pixels of a picture's longer side: the release's own size; other images are enlarged or reduced to it."""
 
-THUMBNAIL_SIDE = 240
+THUMBNAIL_FACTOR = 2
+"""A thumbnail has half the picture's pixels on each side."""
 
 RAMP_STOPS = 17
-
-NEAREST = Image.Resampling.NEAREST
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Picture files of one case in the folder of images, and the lesion's outline over them.
+    """Picture files of one case in the folder of images.
 
     Parameters
     ----------
     plain : file name of the photograph
     thumbnail : file name of a small one
     overlays : file names for `FIGURES.md`, one for each of `Case.shown`, outlined; empty if not asked for
-    outline : SVG path of the lesion in the photograph's pixels; `""` where there is no mask
     width, height : of the photograph, in pixels
     own_width, own_height : of the file of the data set
     """
@@ -47,7 +44,6 @@ class Pictures:
     plain: str
     thumbnail: str
     overlays: tuple[str, ...]
-    outline: str
     width: int
     height: int
     own_width: int
@@ -72,30 +68,36 @@ def file_stems(image_ids: Sequence[str]) -> dict[str, str]:
 def write_pictures(case: Case, folder: Path, stem: str, *, overlays: bool) -> Pictures:
     """Draw and save the pictures of a case; the page itself draws maps, so `overlays` are for `FIGURES.md` alone."""
     original = case.pixels()
-    image, mask = _sized(original, LONG_SIDE), case.mask()
-    height, width = image.shape[:2]
-    files = tuple(f"{stem}_overlay_{name}.jpg" for name in case.shown) if overlays else ()
+    image = _sized(original)
+    pictures = {"image": image, "small": np.asarray(Image.fromarray(image).reduce(THUMBNAIL_FACTOR))}
     if overlays:
-        lesion = None if mask is None else np.asarray(Image.fromarray(mask).resize((width, height), NEAREST))
-        for file, name in zip(files, case.shown, strict=True):
-            overlay = render_overlay(image, case.cells(name), scale=case.scale)
-            save_image(folder / file, overlay if lesion is None else draw_outline(overlay, lesion))
+        pictures |= {f"overlay_{name}": _overlay(case, name, image) for name in case.shown}
+    for name, picture in pictures.items():
+        write_in_draft(folder / f"{stem}_{name}.jpg", encode_image(picture, "JPEG"))
     return Pictures(
-        plain=save_image(folder / f"{stem}_image.jpg", image).name,
-        thumbnail=save_image(folder / f"{stem}_small.jpg", _sized(image, THUMBNAIL_SIDE)).name,
-        overlays=files,
-        outline="" if mask is None else outline_path(mask, width, height),
-        width=width,
-        height=height,
+        plain=f"{stem}_image.jpg",
+        thumbnail=f"{stem}_small.jpg",
+        overlays=tuple(f"{stem}_overlay_{name}.jpg" for name in case.shown) if overlays else (),
+        width=image.shape[1],
+        height=image.shape[0],
         own_width=original.shape[1],
         own_height=original.shape[0],
     )
 
 
-def _sized(image: np.ndarray, long_side: int) -> np.ndarray:
-    """The image with its longer side at so many pixels, its shape kept."""
+def _overlay(case: Case, name: str, image: np.ndarray) -> np.ndarray:
+    """The map of a class over the image, on the case's scale, with the lesion's outline where there is one."""
+    overlay, mask = render_overlay(image, case.cells(name), scale=case.scale), case.mask()
+    if mask is None:
+        return overlay
+    size = image.shape[1], image.shape[0]
+    return draw_outline(overlay, np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)))
+
+
+def _sized(image: np.ndarray) -> np.ndarray:
+    """The image with its longer side at `LONG_SIDE` pixels, its shape kept."""
     height, width = image.shape[:2]
-    factor = long_side / max(width, height)
+    factor = LONG_SIDE / max(width, height)
     size = max(1, round(width * factor)), max(1, round(height * factor))
     if size == (width, height):
         return image

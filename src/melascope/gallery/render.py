@@ -17,7 +17,7 @@ from melascope.classes import RESEARCH_ONLY
 from melascope.errors import DataError, OutputError
 from melascope.files import MANIFEST, make_folder, read_json, sha256_bytes, write_manifest, write_text
 from melascope.gallery.card import Card
-from melascope.gallery.case import Case
+from melascope.gallery.case import THREADS, Case
 from melascope.gallery.facts import PHANTOM, GalleryFacts
 from melascope.gallery.notes import note_of
 from melascope.gallery.page_data import about_of, as_script_text, detail_blocks, facts_of, packed
@@ -41,8 +41,6 @@ SCRIPTS = (
     "gallery_8_start.js",
 )
 """Files of `templates/` that stand in the page as one script, in this order."""
-
-THREADS = 2
 
 
 def write_gallery(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from melascope.explain.interventions import Outcome
@@ -10,6 +11,9 @@ from melascope.tables.results import NotApplicable
 
 SURE = 0.05
 """Up to this p of a random region, a change is told as one that chance does not explain."""
+
+WORTH = 0.4
+"""A change of the log-odds of P(mel) that is worth a sentence: the odds by half as much again, or less by a third."""
 
 TOLD = 4
 """Sentences a note has at most; the others are counted."""
@@ -70,8 +74,13 @@ class Test:
 
     @property
     def beyond_chance(self) -> bool:
-        """Whether few random regions of the same form change P(mel) as much."""
-        return not isinstance(self.p_value, NotApplicable) and self.p_value <= SURE
+        """Whether few random regions of the same form change P(mel) as much, and it is a change worth telling."""
+        return not isinstance(self.p_value, NotApplicable) and self.p_value <= SURE and self._is_large
+
+    @property
+    def _is_large(self) -> bool:
+        before, after = (min(max(value, 1e-9), 1 - 1e-9) for value in (self.before, self.after))
+        return abs(math.log(after / (1 - after)) - math.log(before / (1 - before))) >= WORTH
 
 
 def is_of_map(test: Test, name: str) -> bool:
@@ -99,7 +108,7 @@ def sentence_of(test: Test) -> str:
     done = f"{test.name[:1].upper()}{test.name[1:]}{how}: this {moved}{crossed}{answer}"
     if isinstance(test.p_value, NotApplicable):
         return f"{done}. {test.p_value.reason[:1].upper()}{test.p_value.reason[1:]}, so chance is not excluded."
-    chance = "" if test.beyond_chance else ": no more than chance would"
+    chance = "" if test.p_value <= SURE else ": no more than chance would"
     return (
         f"{done}; the same form placed at random changes it by {test.control_mean:+.4f} on average "
         f"(n={test.n_controls}, p={test.p_value:.2f}){chance}."

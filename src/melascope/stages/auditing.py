@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from melascope.stages.data import labels_of
 from melascope.stages.explaining import BATCH, Explainer, check_same_model
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import load_image
+from melascope.stages.testing_notes import MOST, tests_of_cases
 from melascope.tables.lesions import LesionTable
 from melascope.tables.maps import MapStore
 from melascope.tables.predictions import Predictions
@@ -33,6 +35,7 @@ def audit_run(
     image_ids: Sequence[str] = (),
     every: bool = False,
     tags: Path | None = None,
+    most_tests: int = MOST,
     data: Path | None = None,
     out: Path | None = None,
 ) -> Path:
@@ -43,6 +46,8 @@ def audit_run(
     image_ids : exactly these images; empty lets `select_cases` choose
     every : show every held-out image besides those that are chosen
     tags : CSV that a reader exported from an earlier page; its images are shown besides, with the reader's words
+    most_tests : of so many cases, the first of the page, parts are hidden and the model is asked again, so that their
+        notes tell what the answer hangs on
     data : the data set's folder, where it is no longer the one that the run was trained on
     out : folder of the gallery; `<run>/gallery` by default
     """
@@ -57,7 +62,11 @@ def audit_run(
     rows = {image_id: row for row, image_id in enumerate(predictions.image_id)}
     check_same_model(maps, predictions.logits[[rows[image_id] for image_id in maps.image_id]], run)
     maps.write(run.maps / f"gallery-{maps.method}.npz")
-    cases = build_cases(selections, predictions, point, maps, table)
+    tests = tests_of_cases(run, selections, chosen, maps, reporter, most=most_tests) if most_tests else {}
+    cases = [
+        replace(case, tests=tests.get(case.image_id, ()))
+        for case in build_cases(selections, predictions, point, maps, table)
+    ]
     page_facts = gallery_facts(
         predictions, point, maps, table, run=run.name, backbone=explainer.card.backbone, headline=_headline(run)
     )

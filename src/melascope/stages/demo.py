@@ -17,6 +17,10 @@ from melascope.stages.training import start_run, train_run
 from melascope.tables.runs import RunDirectory
 
 
+TESTED = 4
+"""Notes that the demo tests by hiding parts of the picture: it shall end within five minutes."""
+
+
 @dataclass(frozen=True)
 class DemoResult:
     """Where the demo's run directory and its gallery's first page lie."""
@@ -47,7 +51,7 @@ def run_demo(out: Path, *, data: Path, recipe: Path, reporter: Reporter, images:
     train_run(run, reporter)
     _next(reporter, f"melascope evaluate {run.root}")
     _next(reporter, f"melascope gallery {run.root}")
-    return DemoResult(run.root, audit_run(run, reporter))
+    return DemoResult(run.root, audit_run(run, reporter, most_tests=TESTED))
 
 
 def _next(reporter: Reporter, command: str) -> None:

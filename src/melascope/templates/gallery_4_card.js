@@ -58,7 +58,7 @@ function picture(detail, i, name, { outline = true, alt = "", lazy = true } = {}
     frame.append(canvas);
   }
   if (outline && detail.outline) {
-    frame.append(draw("svg", { class: "outline", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, draw("path", { class: "dark", d: detail.outline }), draw("path", { d: detail.outline })));
+    frame.append(draw("svg", { class: "outline", viewBox: `0 0 ${about.outline_size.join(" ")}`, preserveAspectRatio: "none", "aria-hidden": "true" }, draw("path", { class: "dark", d: detail.outline }), draw("path", { d: detail.outline })));
   }
   return frame;
 }
@@ -147,7 +147,7 @@ function tile(i) {
   return make(
     "a", { class: `tile ${outcome.tone}`, href: addressOf(i), "data-case": i,
       title: `${facts.id[i]}: ${outcome.chip}`, "aria-label": `${facts.id[i]}: ${outcome.chip}; truth ${nameOf(facts.dx[i])}, first answer ${nameOf(facts.predicted[i])}, P(mel) ${facts.p_mel[i].toFixed(4)}` },
-    make("img", { src: `${images}/${facts.stem[i]}_small.jpg`, alt: "", loading: "lazy", decoding: "async", width: 240, height: Math.round((240 * facts.height[i]) / facts.width[i]) }),
+    make("img", { src: `${images}/${facts.stem[i]}_small.jpg`, alt: "", loading: "lazy", decoding: "async", width: 300, height: Math.round((300 * facts.height[i]) / facts.width[i]) }),
     make("span", { class: "tile-text" }, make("span", { "aria-hidden": "true" }, outcome.mark), ` ${truth} → ${facts.predicted[i]}`, make("span", { class: "number" }, facts.p_mel[i].toFixed(3))),
   );
 }
