@@ -16,7 +16,6 @@ from melascope.stages.reporting import Reporter
 from melascope.stages.training import start_run, train_run
 from melascope.tables.runs import RunDirectory
 
-
 TESTED = 4
 """Notes that the demo tests by hiding parts of the picture: it shall end within five minutes."""
 
