@@ -62,9 +62,10 @@ def runs(table, point, n_seeds, **changes):
 def test_each_models_own_figures_are_those_of_its_evaluation(comparison, table, other, point):
     for contender, rows in zip(comparison.contenders, (table, other), strict=True):
         judged = evaluate(rows, point, draws=DRAWS).whole
-        decision = judged.decision("operating_point", "image").figures
+        decision, top = (judged.decision(at, "image").figures for at in ("operating_point", "argmax"))
         assert contender.figures == {
             **{name: decision[name] for name in ("sensitivity", "specificity", "false_alarms_per_found")},
+            **{f"top_class_{name}": top[name] for name in ("sensitivity", "specificity")},
             "lesion_sensitivity": judged.decision("operating_point", "lesion").figures["sensitivity"],
             **judged.image.target,
             **{name: judged.image.overall[name] for name in ("balanced_accuracy", "accuracy")},
@@ -173,13 +174,74 @@ def test_rows_without_truth_and_of_other_splits_do_not_count(comparison, table, 
     assert told.n_images == len(table) - 4 and told.left_out == {"one": 0, "two": 4}
 
 
-def test_without_a_point_the_top_class_is_judged_and_that_is_said(table, other, point):
+def test_without_a_point_what_needs_a_threshold_is_missing_and_that_is_said(table, other, point):
     told = compare([Entry("one", table, point), Entry("theirs.csv", other)], draws=0)
-    top = other.probabilities.argmax(axis=1) == CLASSES.index("mel")
     first, second = told.contenders
-    assert second.figures["sensitivity"].value == top[table.dx == "mel"].mean()
-    assert second.rule == "top class" and "frozen on validation (rule empirical, target 0.90)" in first.rule
-    assert any("decide by different rules (A: threshold" in note and "B: top class" in note for note in told.notes)
+    pair, missing = told.pairs[0], NotApplicable("no threshold")
+    for name, compared in COMPARED.items():
+        at_threshold = "operating_point" in compared.key
+        assert (second.figures[name] == missing) == (pair.differences[name] == missing) == at_threshold
+        assert (second.histology[name] == missing) == (pair.histology[name] == missing) == at_threshold
+        assert first.figures[name] != missing
+    truth = table.dx == "mel"
+    tops = [rows.probabilities.argmax(axis=1) == CLASSES.index("mel") for rows in (table, other)]
+    assert second.figures["top_class_sensitivity"].value == tops[1][truth].mean()
+    assert pair.differences["top_class_specificity"].value == pytest.approx(
+        (~tops[1][~truth]).mean() - (~tops[0][~truth]).mean()
+    )
+    assert pair.found_at == "argmax"
+    assert set(pair.found["image"].only_first) == set(table.image_id[truth & tops[0] & ~tops[1]])
+    assert second.rule == "no threshold, top class only"
+    assert "frozen on validation (rule empirical, target 0.90)" in first.rule
+    said = (
+        "B has no threshold: its sensitivity, sensitivity per lesion, specificity, false alarms per found are missing"
+    )
+    assert any(said in note for note in told.notes)
+    assert not any("different rules" in note for note in told.notes)
+
+
+def test_where_a_table_has_its_point_from_is_said(table, other, point):
+    told = compare([Entry("one", table, point), Entry("two", other, point, threshold_note="Chosen here.")], draws=0)
+    assert "two: Chosen here." in told.notes
+
+
+def test_histology_alone_is_compared_as_if_the_other_images_were_not_there(comparison, table, other, point):
+    histology = np.flatnonzero(table.dx_type == "histo")
+    only = compare(
+        [Entry("one", table.subset(histology), point), Entry("two", other.subset(histology), point)], draws=0
+    )
+    assert (comparison.n_histology_images, comparison.n_histology_lesions) == (only.n_images, only.n_lesions)
+    assert only.n_images < comparison.n_images
+    pair = comparison.pairs[0]
+    for name in COMPARED:
+        for whole, alone in zip(comparison.contenders, only.contenders, strict=True):
+            assert whole.histology[name].value == pytest.approx(alone.figures[name].value)
+            assert whole.histology[name].n == alone.figures[name].n
+            assert whole.histology[name].low < whole.histology[name].value < whole.histology[name].high
+        assert pair.histology[name].value == pytest.approx(only.pairs[0].differences[name].value)
+        assert pair.histology[name].n_lesions == only.pairs[0].differences[name].n_lesions
+
+
+def test_without_histology_every_figure_of_it_says_so(table, other, point):
+    blank = np.full(len(table), "", dtype=object)
+    told = compare(
+        [Entry(name, replace(one, dx_type=blank), point) for name, one in zip("ab", (table, other), strict=True)],
+        draws=0,
+    )
+    none = NotApplicable("n=0 images with truth from histology")
+    assert set(told.contenders[0].histology.values()) == set(told.pairs[0].histology.values()) == {none}
+    assert told.n_histology_images == told.n_histology_lesions == 0
+    half = compare([Entry("a", table, point), Entry("b", replace(other, dx_type=blank), point)], draws=0)
+    assert half.n_histology_images == (table.dx_type == "histo").sum()  # told by one table, it holds for both
+
+
+def test_tables_that_differ_about_histology_are_said_and_those_images_left_out(table, other, point):
+    moved = other.dx_type.copy()
+    place = np.flatnonzero(moved == "histo")[:3]
+    moved[place] = "consensus"
+    told = compare([Entry("a", table, point), Entry("b", replace(other, dx_type=moved), point)], draws=0)
+    assert told.n_histology_images == (table.dx_type == "histo").sum() - 3
+    assert any("the truth of 3 images comes from histology" in note for note in told.notes)
 
 
 def test_points_of_another_rule_are_said(draw_table, table, other, point):
@@ -297,7 +359,7 @@ def test_what_else_a_reader_must_know_is_said(table, other, point):
     text = " ".join(told.notes)
     for said in (
         *("Phantom: synthetic", "No splits are named by theirs", "theirs: Read as probabilities."),
-        *("9 differences stand here (9 figures, 1 pair)", "Lesions count as independent"),
+        *("11 differences stand here (11 figures, 1 pair)", "Lesions count as independent"),
     ):
         assert said in text
     assert told.source == "phantom" and told.split == "test"
@@ -333,7 +395,7 @@ def test_a_point_names_the_target_of_all(table, other, draw_table):
     malignant = np.isin(table.dx.astype(str), point.target)
     assert told.target == point.target and told.n_target_images == malignant.sum()
     top = np.isin(other.probabilities.argmax(axis=1), [CLASSES.index(name) for name in point.target])
-    assert told.contenders[0].figures["sensitivity"].value == top[malignant].mean()
+    assert told.contenders[0].figures["top_class_sensitivity"].value == top[malignant].mean()
 
 
 def test_without_melanoma_its_figures_are_not_applicable(table, other, point):
@@ -379,11 +441,16 @@ def test_it_is_written_down_and_read_back(table, point, tmp_path):
     assert Comparison.read(tmp_path) == told
     with open(tmp_path / "comparison.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert {row["kind"] for row in rows} == {"figure", "difference", "seed SD", "run"}
+    assert {row["kind"] for row in rows} == {
+        *("figure", "difference", "figure, histology only", "difference, histology only", "seed SD", "run"),
+    }
     for row in rows:
         if row["kind"] == "difference":
             assert (row["name"], row["against"]) == ("small, 2 seeds", "'=theirs")
             difference = told.pairs[0].differences[row["figure"]]
+            if isinstance(difference, NotApplicable):
+                assert row["not_applicable"] == difference.reason == "no threshold"
+                continue
             numbers = [float(row[name]) for name in ("value", "low", "high", "n", "n_lesions")]
             ends = [difference.value, difference.low, difference.high, difference.n, difference.n_lesions]
             assert numbers == ends

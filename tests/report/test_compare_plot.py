@@ -26,10 +26,11 @@ def text_in_svg(monkeypatch):
 
 @pytest.fixture
 def several(judge):
-    """(source, only) -> comparison of a table at its top class with three seeds of one recipe; `only` some classes."""
+    """(source, only) -> comparison of a table without threshold with three seeds of one recipe; `only` some classes."""
 
     def make(source="ham10000", only=None):
-        _, table = judge(with_point=False)
+        evaluation, table = judge()
+        point = replace(evaluation.operating_point, threshold=0.3)
         table = table.subset(np.isin(table.dx.astype(str), only)) if only else table
         known = PredictionsOrigin(source=source, split_sha256="d" * 64, dataset_fingerprint="f" * 64)
         rng = np.random.default_rng(0)
@@ -37,7 +38,8 @@ def several(judge):
             Entry(
                 f"small-s{seed}",
                 replace(table, logits=table.logits + rng.normal(0, 1, table.logits.shape), origin=known),
-                recipe=Recipe(name="small", seed=seed),
+                point,
+                Recipe(name="small", seed=seed),
             )
             for seed in (1, 2, 3)
         ]
@@ -56,8 +58,8 @@ def test_each_plot_is_saved_by_itself_with_its_n(several, tmp_path):
     for path in paths[1::2]:
         text = text_of(path)
         for words in (
-            *("test: 280 images of 140 lesions; melanoma: 40 images of 20 lesions", "theirs.csv: top class"),
-            *("small, 3 seeds: top class", RESEARCH_ONLY),
+            "test: 280 images of 140 lesions; melanoma: 40 images of 20 lesions",
+            *("theirs.csv: no threshold, top class only", "small, 3 seeds: threshold 0.3, frozen", RESEARCH_ONLY),
         ):
             assert words in text
         assert "PHANTOM" not in text
@@ -67,9 +69,14 @@ def test_every_difference_stands_with_its_interval(several, tmp_path):
     comparison = several()
     text = text_of(save_comparison_plots(comparison, tmp_path)[1])
     assert "B − A" in text and "right of 0 is better than A" in text
-    for name, difference in comparison.pairs[0].differences.items():
-        assert COMPARED[name].label in text
-        assert signed(difference) in text and difference.low is not None
+    assert "histology only: 280 images of 140 lesions" in text and "histology only (circle)" in text
+    assert "no threshold exists for A: sensitivity, specificity and false alarms at one are missing" in text
+    assert text.count("not applicable (no threshold)") == 4 + 4  # of all images, and of histology
+    pair = comparison.pairs[0]
+    for name, difference in pair.differences.items():
+        assert COMPARED[name].label in text and signed(difference) in text
+        assert COMPARED[name].at == "operating_point" or difference.low is not None
+        assert signed(pair.histology[name]) in text
 
 
 def test_bars_reach_from_end_to_end_and_all_lie_in_the_picture(several, tmp_path, monkeypatch):
@@ -78,17 +85,21 @@ def test_bars_reach_from_end_to_end_and_all_lie_in_the_picture(several, tmp_path
     comparison = several()
     save_comparison_plots(comparison, tmp_path)
     forest, seeds = (picture.axes[0] for picture in drawn)
-    bounded = [
-        difference for name, difference in comparison.pairs[0].differences.items() if COMPARED[name].top is not None
-    ]
+    pair = comparison.pairs[0]
+    bounded = []
+    for name, compared in COMPARED.items():
+        if compared.at != "operating_point":
+            bounded += [pair.differences[name], pair.histology[name]]
     bars = [container.lines[2][0].get_segments()[0][:, 0] for container in forest.containers]
     assert np.allclose(bars, [(difference.low, difference.high) for difference in bounded])
     assert forest.get_xlim()[0] < np.min(bars) and np.max(bars) < forest.get_xlim()[1]
     assert forest.get_ylim()[0] > forest.get_ylim()[1]  # the first row at the top
     circles = [line.get_xdata().tolist() for line in seeds.lines if line.get_marker() == "o"]
     pooled = comparison.contenders[1]
-    expected = [[member.values[name] for member in pooled.members] for name in COMPARED if COMPARED[name].top]
-    assert circles[1::2] == expected and all(len(one) == 1 for one in circles[::2])
+    bounded = [name for name in COMPARED if COMPARED[name].top]
+    expected = [[member.values[name] for member in pooled.members] for name in bounded]
+    missing = [0 if COMPARED[name].at == "operating_point" else 1 for name in bounded]
+    assert circles[1::2] == expected and [len(one) for one in circles[::2]] == missing
     means = [line.get_xdata()[0] for line in seeds.lines if line.get_marker() == "None"]
     assert means == pytest.approx([np.mean(values) for values in expected])
 
@@ -97,7 +108,9 @@ def test_the_seed_spread_is_told_and_one_seed_says_so(several, tmp_path):
     comparison = several()
     text = text_of(save_comparison_plots(comparison, tmp_path)[3])
     assert str(comparison.contenders[1].seed_spread["auroc"]) in text
-    assert "(spread of 3 seeds)" in text and "not applicable (n=1 seed)" in text
+    assert "(spread of 3 seeds)" in text
+    alone = comparison.contenders[0].members[0].values["auroc"]
+    assert f"{alone:.3f}; spread not applicable (n=1 seed)" in text
 
 
 def test_seeds_of_one_recipe_alone_have_no_forest(several, tmp_path):
@@ -108,7 +121,7 @@ def test_seeds_of_one_recipe_alone_have_no_forest(several, tmp_path):
 
 def test_what_is_undefined_says_why_and_a_phantom_is_named(several, tmp_path):
     comparison = several(source="phantom", only=("nv", "bkl"))
-    assert comparison.pairs[0].differences["sensitivity"] == NotApplicable("n=0 images of melanoma")
+    assert comparison.pairs[0].differences["top_class_sensitivity"] == NotApplicable("n=0 images of melanoma")
     for path in save_comparison_plots(comparison, tmp_path)[1::2]:
         text = text_of(path)
         assert "not applicable (n=0 images of melanoma" in text and "PHANTOM" in text
@@ -121,7 +134,7 @@ def test_a_long_name_is_shortened_in_its_middle(several, tmp_path):
     text = text_of(
         save_comparison_plots(replace(comparison, contenders=(long, *comparison.contenders[1:])), tmp_path)[1]
     )
-    assert re.search(r"start_x+…x+_end: top class", text) and "x" * 60 not in text
+    assert re.search(r"start_x+…x+_end: no threshold", text) and "x" * 60 not in text
 
 
 def test_the_same_comparison_gives_the_same_bytes(several, tmp_path):

@@ -14,6 +14,7 @@ from melascope.evaluation.comparison import COMPARED, signed
 from melascope.evaluation.record import with_interval
 from melascope.report.comparison_text import print_comparison
 from melascope.tables.predictions import PredictionsOrigin
+from melascope.tables.results import Estimate
 
 
 @pytest.fixture
@@ -28,6 +29,10 @@ def comparison(judge):
     recipes = [Recipe(name="small", seed=1), Recipe(name="small", seed=2), None, None, None]
     names = ("20261122_214032__small-effnetb0-s1", "small-s2", "first.csv", "second.csv", "third.csv")
     return compare([Entry(*one) for one in zip(names, tables, [None] * 5, recipes, strict=True)], draws=50)
+
+
+def headlines(figures):
+    return [figure for name, figure in figures.items() if COMPARED[name].headline]
 
 
 def shown(comparison, width):
@@ -52,10 +57,12 @@ def test_every_figure_and_difference_stands_in_one_piece(comparison, width):
     text = shown(comparison, width)
     for contender in comparison.contenders:
         assert f"{contender.letter} {contender.name}: {contender.rule}" in " ".join(text.split())
-        assert all(with_interval(figure, 3) in text for figure in contender.figures.values())
+        for figure in (*contender.figures.values(), *headlines(contender.histology)):
+            assert (with_interval(figure, 3) if isinstance(figure, Estimate) else str(figure)) in text
     for pair in comparison.pairs:
         assert pair.name in text
-        assert all(signed(difference) in text for difference in pair.differences.values())
+        told = (*pair.differences.values(), *headlines(pair.histology))
+        assert all(signed(difference) in text for difference in told)
     assert all(compared.label in text for compared in COMPARED.values())
 
 
@@ -64,8 +71,9 @@ def test_who_finds_which_lesions_is_told(comparison):
     for pair in comparison.pairs:
         for unit, found in pair.found.items():
             assert (
-                f"Melanoma {unit}s found by both A and {pair.other}: {found.both}, by neither: {found.neither}, "
-                f"by A alone: {len(found.only_first)}, by {pair.other} alone: {len(found.only_other)}."
+                f"Melanoma {unit}s found (top class) by both A and {pair.other}: {found.both}, "
+                f"by neither: {found.neither}, by A alone: {len(found.only_first)}, "
+                f"by {pair.other} alone: {len(found.only_other)}."
             ) in words
         lesions = pair.found["lesion"].only_first
         assert not lesions or f"Lesions that A alone finds: {lesions[0]}" in words
@@ -74,8 +82,9 @@ def test_who_finds_which_lesions_is_told(comparison):
 
 def test_seeds_are_told_once_each(comparison):
     words = " ".join(shown(comparison, 100).split())
-    spread = comparison.contenders[0].seed_spread["sensitivity"]
-    assert f"Seed spread of A: sensitivity {spread};" in words and "(spread of 2 seeds)" in words
+    spread = comparison.contenders[0].seed_spread["auroc"]
+    assert f"AUROC {spread}." in words and "Seed spread of A: sensitivity not applicable (no threshold)" in words
+    assert "(spread of 2 seeds)" in words
     assert words.count("not applicable (n=1 seed)") == 3
 
 

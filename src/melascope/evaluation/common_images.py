@@ -24,14 +24,16 @@ class Entry:
     ----------
     name : by which the reader knows it; each entry has its own.
     predictions : its table.
-    operating_point : its own frozen point; None judges the top class.
+    operating_point : its own frozen point; None leaves every figure at a threshold out.
     recipe : of a run; the seeds of one recipe are pooled.
+    threshold_note : where a table's own point is from, or why it has none.
     """
 
     name: str
     predictions: Predictions
     operating_point: OperatingPoint | None = None
     recipe: Recipe | None = None
+    threshold_note: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,16 @@ class CommonImages:
     left_out : entry's name -> images with known truth that it judged and not all others did.
     lesions_from_others : images whose lesion only some of the tables tell.
     unchecked : (entry's name, what could not be checked about its operating point).
+    histology : (n_images,) bool, truth from histology: some table says so and none says otherwise.
+    dx_type_conflicts : images on whose way to the truth two tables differ.
     """
 
     rows: dict[str, Predictions]
     left_out: dict[str, int]
     lesions_from_others: int
     unchecked: tuple[tuple[str, str], ...]
+    histology: np.ndarray
+    dx_type_conflicts: int
 
     @property
     def first(self) -> Predictions:
@@ -70,8 +76,9 @@ def common_images(entries: Sequence[Entry], split: str) -> CommonImages:
     for entry in entries:
         try:
             judged[entry.name] = evaluated_rows(entry.predictions, split)
-            if entry.operating_point:
-                unchecked += [(entry.name, note) for note in entry.operating_point.check_fits(entry.predictions)]
+            fit = entry.operating_point.check_fits(entry.predictions) if entry.operating_point else ()
+            if not entry.threshold_note:  # a point from the table's own rows is its own
+                unchecked += [(entry.name, note) for note in fit]
         except (DataError, OperatingPointError) as error:
             problems.append(Problem(error.found, entry.name))
     if problems:
@@ -88,7 +95,15 @@ def common_images(entries: Sequence[Entry], split: str) -> CommonImages:
     places = {name: np.intersect1d(one, common, return_indices=True)[1] for name, one in ids.items()}
     rows, borrowed = _agreeing({name: judged[name].subset(place) for name, place in places.items()})
     left_out = {name: len(one) - len(common) for name, one in ids.items()}
-    return CommonImages(rows, left_out, borrowed, tuple(unchecked))
+    return CommonImages(rows, left_out, borrowed, tuple(unchecked), *_histology(list(rows.values())))
+
+
+def _histology(tables: Sequence[Predictions]) -> tuple[np.ndarray, int]:
+    """Which of the same rows (n,) have their truth from histology, and on how many of them the tables differ."""
+    told = np.array([one.dx_type != "" for one in tables])
+    histo = np.array([one.dx_type == "histo" for one in tables])
+    contradicted = histo.any(axis=0) & (told & ~histo).any(axis=0)
+    return histo.any(axis=0) & ~contradicted, int(contradicted.sum())
 
 
 def _agreeing(rows: dict[str, Predictions]) -> tuple[dict[str, Predictions], int]:

@@ -13,7 +13,6 @@ from melascope.errors import DataError, Problem, TableError
 from melascope.evaluation.common_images import CommonImages, Entry, common_images
 from melascope.evaluation.comparison import (
     COMPARED,
-    OWN,
     Comparison,
     Contender,
     Discordance,
@@ -25,6 +24,7 @@ from melascope.evaluation.comparison_notes import notes_of
 from melascope.evaluation.counting import each_once, lesion_numbers, n_distinct
 from melascope.evaluation.decisions import CELLS, DECISION_FIGURES
 from melascope.evaluation.differences import difference_interval, paired_share_interval
+from melascope.evaluation.evaluate import NO_HISTOLOGY
 from melascope.evaluation.intervals import interval
 from melascope.evaluation.metrics import METRICS, Sample, Tally
 from melascope.evaluation.subject import Subject, spread_of
@@ -33,6 +33,8 @@ from melascope.files import canonical_json
 from melascope.tables.results import Estimate, Figure, NotApplicable
 
 __all__ = ["Comparison", "Entry", "compare"]
+
+NO_THRESHOLD = NotApplicable("no threshold")
 
 _OF_ALL_CLASSES = tuple(one.key for one in COMPARED.values() if len(one.key) == 2)
 """Keys (unit, row of `METRICS`) of the figures that judge all seven classes at once."""
@@ -46,7 +48,8 @@ def compare(entries: Sequence[Entry], *, split: str = "test", draws: int = 2000,
 
     Parameters
     ----------
-    entries : at least two, each under its own name; one without an operating point is judged at its top class.
+    entries : at least two, each under its own name; of one without an operating point every figure at a threshold is
+        not applicable, and so are its differences.
     split : which rows; all of a table that names no splits.
     draws, seed : of the lesion bootstrap; all entries get the same draws. 0 draws give no intervals.
 
@@ -59,8 +62,9 @@ def compare(entries: Sequence[Entry], *, split: str = "test", draws: int = 2000,
     target = _target_of(entries)
     common = common_images(entries, split)
     pools = _pools(entries, common, target, draws, seed)
-    contenders = _contenders(pools)
-    subject = pools[0].judged[0].subject
+    whole, alone = pools["all"], pools.get("histology", [None] * len(pools["all"]))
+    contenders = _contenders(whole, alone)
+    subject = whole[0].judged[0].subject
     return Comparison(
         split=split if any((entry.predictions.split != "").any() for entry in entries) else "all rows",
         target=target,
@@ -70,11 +74,13 @@ def compare(entries: Sequence[Entry], *, split: str = "test", draws: int = 2000,
         n_lesions=subject.images.n_lesions,
         n_target_images=int(subject.truths["image"].sum()),
         n_target_lesions=int(subject.truths["lesion"].sum()),
+        n_histology_images=int(common.histology.sum()),
+        n_histology_lesions=n_distinct(subject.images.lesion[common.histology]),
         left_out=common.left_out,
         contenders=contenders,
         pairs=tuple(
-            Pair(contenders[0].letter, contender.letter, _differences(pools[0], pool), _found(pools[0], pool, common))
-            for contender, pool in zip(contenders[1:], pools[1:], strict=True)
+            _pair((contenders[0], contenders[place]), (whole[0], whole[place]), (alone[0], alone[place]), common)
+            for place in range(1, len(contenders))
         ),
         notes=notes_of(entries, contenders, common, target, split),
     )
@@ -82,20 +88,30 @@ def compare(entries: Sequence[Entry], *, split: str = "test", draws: int = 2000,
 
 def _pools(
     entries: Sequence[Entry], common: CommonImages, target: tuple[str, ...], draws: int, seed: int
-) -> list[Pool]:
-    """Judge every entry under the same draws, and put the seeds of one recipe together."""
+) -> dict[str, list[Pool]]:
+    """Judge every entry under the same draws, and put the seeds of one recipe together.
+
+    Returns
+    -------
+    pools : of "all" images and, where there are any, of those with truth from "histology"
+    """
     lesion = lesion_numbers(common.first.lesion_key)
     n_lesions = int(lesion.max()) + 1
-    judged = {
-        entry.name: Judged.of(entry, Sample(rows.labels, rows.probabilities, lesion, n_lesions), target)
-        for entry, rows in zip(entries, common.rows.values(), strict=True)
-    }
-    for_draws = {name: one.for_draws() for name, one in judged.items()}
+    masks = {"all": np.ones(len(lesion), dtype=bool), "histology": common.histology}
+    masks = {group: mask for group, mask in masks.items() if mask.any()}
+    judged = {}
+    for entry, rows in zip(entries, common.rows.values(), strict=True):
+        for group, mask in masks.items():
+            images = Sample(rows.labels[mask], rows.probabilities[mask], lesion[mask], n_lesions)
+            judged[group, entry.name] = Judged.of(entry, images, target)
+    for_draws = {key: one.for_draws() for key, one in judged.items()}
     spread = spread_of(for_draws, n_lesions, draws, seed)
-    return [
-        Pool(tuple(same), tuple(judged[entry.name] for entry in same), tuple(spread[entry.name] for entry in same))
-        for same in by_recipe(entries)
-    ]
+
+    def pool(group: str, same: Sequence[Entry]) -> Pool:
+        keys = [(group, entry.name) for entry in same]
+        return Pool(tuple(same), tuple(judged[key] for key in keys), tuple(spread[key] for key in keys))
+
+    return {group: [pool(group, same) for same in by_recipe(entries)] for group in masks}
 
 
 def _target_of(entries: Sequence[Entry]) -> tuple[str, ...]:
@@ -164,17 +180,12 @@ class Judged:
     def for_draws(self) -> Judged:
         return replace(self, subject=self.subject.for_draws())
 
-    @property
-    def at(self) -> str:
-        """Its own decision."""
-        return "operating_point" if self.subject.operating_point else "argmax"
-
     def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Figure of `COMPARED` -> (draws,) under lesion weights (draws, n_units), NaN where undefined."""
         tally = Tally(self.subject.images, weights)
         found = self.subject.values(weights) | {key: METRICS[key[1]].function(tally) for key in _OF_ALL_CLASSES}
-        own = {name: tuple(self.at if part == OWN else part for part in one.key) for name, one in COMPARED.items()}
-        return {name: found[key] for name, key in own.items()}
+        missing = np.full(len(weights), np.nan)  # a figure at a threshold that there is not
+        return {name: found.get(one.key, missing) for name, one in COMPARED.items()}
 
     @cached_property
     def point(self) -> dict[str, float]:
@@ -184,18 +195,18 @@ class Judged:
 
     def under(self, name: str) -> np.ndarray:
         """(n,) bool: images (or lesions) that the figure is a share or mean of."""
-        unit, *_, figure = COMPARED[name].key
-        if OWN in COMPARED[name].key:
-            return self.subject.calls[unit, self.at].under(DECISION_FIGURES[figure])
-        return np.ones(len(self.subject.samples[unit]), dtype=bool)
+        one = COMPARED[name]
+        if one.at:
+            return self.subject.calls[one.unit, one.at].under(DECISION_FIGURES[one.key[-1]])
+        return np.ones(len(self.subject.samples[one.unit]), dtype=bool)
 
     def hits(self, name: str) -> np.ndarray:
         """(n,) bool: images (or lesions) that count for it, of a share."""
-        unit, *_, figure = COMPARED[name].key
-        if OWN in COMPARED[name].key:
-            over = [CELLS.index(cell) for cell in DECISION_FIGURES[figure].over]
-            return np.isin(self.subject.calls[unit, self.at].cell, over)
-        sample = self.subject.samples[unit]
+        one = COMPARED[name]
+        if one.at:
+            over = [CELLS.index(cell) for cell in DECISION_FIGURES[one.key[-1]].over]
+            return np.isin(self.subject.calls[one.unit, one.at].cell, over)
+        sample = self.subject.samples[one.unit]
         return sample.predicted == sample.labels
 
 
@@ -225,9 +236,14 @@ class Pool:
         """(n,) in [0, 1]: share of the seeds that get an image (or lesion) right, among those of a share."""
         return np.mean([one.hits(name)[one.under(name)] for one in self.judged], axis=0)
 
-    def finds(self, unit: str) -> np.ndarray:
+    @property
+    def has_threshold(self) -> bool:
+        """Whether it has a frozen point; `by_recipe` pools no run that has one with one that has none."""
+        return self.entries[0].operating_point is not None
+
+    def finds(self, unit: str, at: str) -> np.ndarray:
         """(n,) bool: images (or lesions) that more than half of the seeds call."""
-        return np.mean([one.subject.calls[unit, one.at].called for one in self.judged], axis=0) > 0.5
+        return np.mean([one.subject.calls[unit, at].called for one in self.judged], axis=0) > 0.5
 
 
 @dataclass(frozen=True)
@@ -254,6 +270,11 @@ class Basis:
         return Estimate(value, low, high, self.n, self.n_lesions, COMPARED[name].unit)
 
 
+def _figures(pool: Pool | None) -> dict[str, Figure]:
+    """Every figure of `COMPARED`; `None` stands for no image with truth from histology."""
+    return {name: _figure(pool, name) if pool else NO_HISTOLOGY for name in COMPARED}
+
+
 def _figure(pool: Pool, name: str) -> Figure:
     value, compared = pool.value(name), COMPARED[name]
     if np.isnan(value):
@@ -264,14 +285,29 @@ def _figure(pool: Pool, name: str) -> Figure:
     return basis.estimate(name, value, interval(value, pool.spread(name), basis.weakest, **shape))
 
 
-def _differences(first: Pool, other: Pool) -> dict[str, Figure]:
-    return {name: _difference(first, other, name) for name in COMPARED}
+def _pair(
+    letters: tuple[Contender, Contender],
+    whole: tuple[Pool, Pool],
+    alone: tuple[Pool | None, Pool | None],
+    common: CommonImages,
+) -> Pair:
+    """Another contender against the first, on all images and on those with truth from histology."""
+    at = "operating_point" if all(pool.has_threshold for pool in whole) else "argmax"
+    return Pair(
+        first=letters[0].letter,
+        other=letters[1].letter,
+        differences={name: _difference(*whole, name) for name in COMPARED},
+        histology={name: _difference(*alone, name) if None not in alone else NO_HISTOLOGY for name in COMPARED},
+        found=_found(*whole, common, at),
+        found_at=at,
+    )
 
 
 def _difference(first: Pool, other: Pool, name: str) -> Figure:
-    value, basis = other.value(name) - first.value(name), Basis.of(name, first, other)
+    value = other.value(name) - first.value(name)
     if np.isnan(value):
         return _undefined(name, first if np.isnan(first.value(name)) else other)
+    basis = Basis.of(name, first, other)
     drawn = other.spread(name) - first.spread(name)
     if COMPARED[name].is_share:
         ends = paired_share_interval(other.hits(name) - first.hits(name), drawn, basis.n_lesions)
@@ -281,9 +317,11 @@ def _difference(first: Pool, other: Pool, name: str) -> Figure:
 
 
 def _undefined(name: str, pool: Pool) -> NotApplicable:
+    if COMPARED[name].at == "operating_point" and not pool.has_threshold:
+        return NO_THRESHOLD
     subject, (unit, *_, figure) = pool.judged[0].subject, COMPARED[name].key
     what = target_name(subject.target)
-    if OWN in COMPARED[name].key:
+    if COMPARED[name].at:
         reason = DECISION_FIGURES[figure].undefined.format(unit=unit, target=what)
     else:
         reason = f"n=0 {unit}s {'other than' if subject.truths[unit].any() else 'of'} {what}"
@@ -291,13 +329,13 @@ def _undefined(name: str, pool: Pool) -> NotApplicable:
     return NotApplicable(reason + (f" by {undefined} of {len(pool.judged)} seeds" if len(pool.judged) > 1 else ""))
 
 
-def _found(first: Pool, other: Pool, common: CommonImages) -> dict[str, Discordance]:
-    """Who finds which images, and which lesions, of the target."""
+def _found(first: Pool, other: Pool, common: CommonImages, at: str) -> dict[str, Discordance]:
+    """Who finds which images, and which lesions, of the target, by the same kind of decision."""
     rows, subject = common.first, first.judged[0].subject
     ids = {"image": rows.image_id.astype(str), "lesion": np.unique(rows.lesion_key.astype(str))}
     found = {}
     for unit, truth in subject.truths.items():
-        here, there, names = first.finds(unit)[truth], other.finds(unit)[truth], ids[unit][truth]
+        here, there, names = first.finds(unit, at)[truth], other.finds(unit, at)[truth], ids[unit][truth]
         found[unit] = Discordance(
             both=int((here & there).sum()),
             neither=int((~here & ~there).sum()),
@@ -307,17 +345,18 @@ def _found(first: Pool, other: Pool, common: CommonImages) -> dict[str, Discorda
     return found
 
 
-def _contenders(pools: Sequence[Pool]) -> tuple[Contender, ...]:
+def _contenders(pools: Sequence[Pool], histology: Sequence[Pool | None]) -> tuple[Contender, ...]:
     names = [_name(pool) for pool in pools]
     return tuple(
         Contender(
             letter=f"{ascii_uppercase[place % 26]}{place // 26 or ''}",
             name=name if names.count(name) == 1 else " + ".join(entry.name for entry in pool.entries),
             members=tuple(_member(entry, one) for entry, one in zip(pool.entries, pool.judged, strict=True)),
-            figures={figure: _figure(pool, figure) for figure in COMPARED},
+            figures=_figures(pool),
+            histology=_figures(alone),
             seed_spread={figure: _seed_spread(pool, figure) for figure in COMPARED},
         )
-        for place, (name, pool) in enumerate(zip(names, pools, strict=True))
+        for place, (name, pool, alone) in enumerate(zip(names, pools, histology, strict=True))
     )
 
 

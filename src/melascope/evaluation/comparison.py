@@ -19,11 +19,8 @@ from melascope.files import make_folder, read_json, write_json, write_text
 from melascope.tables.predictions import PredictionsOrigin
 from melascope.tables.results import Estimate, Figure, NotApplicable, figures_as_json, figures_from_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 COMPARISON_FILE = "comparison.json"
-
-OWN = "own"
-"""Stands in a key for each model's own decision: at its frozen point, or at argmax where it has none."""
 
 
 @dataclass(frozen=True)
@@ -33,34 +30,51 @@ class Compared:
     Parameters
     ----------
     label : for the reader.
-    key : of the figure in `Subject.values`, with `OWN` in place of the decision.
+    key : of the figure in `Subject.values`.
     is_share : it is a share of images whose truth is given, the same for every model, so that models are paired image
         by image (PPV is none: each model calls other images).
     top : its highest possible value; None for one without bounds, which is better the lower it is.
+    headline : histology alone stands beside it wherever it is told.
     """
 
     label: str
     key: Key
     is_share: bool = False
     top: float | None = 1.0
+    headline: bool = False
 
     @property
     def unit(self) -> str:
         """ "image" or "lesion"."""
         return self.key[0]
 
+    @property
+    def at(self) -> str:
+        """The decision that it judges, "operating_point" or "argmax"; "" where it judges none."""
+        return self.key[1] if self.key[1] in ("operating_point", "argmax") else ""
+
 
 COMPARED: dict[str, Compared] = {
-    "sensitivity": Compared("sensitivity", ("image", OWN, "sensitivity"), is_share=True),
-    "lesion_sensitivity": Compared("sensitivity per lesion", ("lesion", OWN, "sensitivity"), is_share=True),
-    "specificity": Compared("specificity", ("image", OWN, "specificity"), is_share=True),
-    "false_alarms_per_found": Compared("false alarms per found", ("image", OWN, "false_alarms_per_found"), top=None),
-    "auroc": Compared("AUROC", ("image", "target", "auroc")),
+    "sensitivity": Compared("sensitivity", ("image", "operating_point", "sensitivity"), is_share=True, headline=True),
+    "lesion_sensitivity": Compared(
+        "sensitivity per lesion", ("lesion", "operating_point", "sensitivity"), is_share=True, headline=True
+    ),
+    "specificity": Compared("specificity", ("image", "operating_point", "specificity"), is_share=True, headline=True),
+    "false_alarms_per_found": Compared(
+        "false alarms per found", ("image", "operating_point", "false_alarms_per_found"), top=None
+    ),
+    "top_class_sensitivity": Compared(
+        "sensitivity, top class", ("image", "argmax", "sensitivity"), is_share=True, headline=True
+    ),
+    "top_class_specificity": Compared(
+        "specificity, top class", ("image", "argmax", "specificity"), is_share=True, headline=True
+    ),
+    "auroc": Compared("AUROC", ("image", "target", "auroc"), headline=True),
     "average_precision": Compared("average precision", ("image", "target", "average_precision")),
     "partial_auroc": Compared(
         "AUROC above 80 % (0–0.2)", ("image", "target", "partial_auroc"), top=AREAS["partial_auroc"].top
     ),
-    "balanced_accuracy": Compared("balanced accuracy", ("image", "balanced_accuracy")),
+    "balanced_accuracy": Compared("balanced accuracy", ("image", "balanced_accuracy"), headline=True),
     "accuracy": Compared("accuracy", ("image", "accuracy"), is_share=True),
 }
 """Every figure by which models are compared. A new one that `Subject` or `METRICS` knows is a row here."""
@@ -131,6 +145,7 @@ class Contender:
     name : of the run or table, or of the recipe and its number of seeds.
     members : one, or one a seed.
     figures : figure -> mean over the members; its interval holds the choice of images, not of seeds.
+    histology : the same figures on the images whose truth comes from histology.
     seed_spread : figure -> its spread over the seeds.
     """
 
@@ -138,6 +153,7 @@ class Contender:
     name: str
     members: tuple[Member, ...]
     figures: dict[str, Figure]
+    histology: dict[str, Figure]
     seed_spread: dict[str, SeedSpread | NotApplicable]
 
     @property
@@ -145,7 +161,7 @@ class Contender:
         """How it decides, in words."""
         points = [member.operating_point for member in self.members]
         if points[0] is None:
-            return "top class"
+            return "no threshold, top class only"
         low, high = min(point.threshold for point in points), max(point.threshold for point in points)
         frozen = f"threshold {low:.3g}" if low == high else f"thresholds {low:.3g} to {high:.3g}"
         asked = f"rule {points[0].rule}, target {points[0].target_sensitivity:.2f}"
@@ -158,6 +174,7 @@ class Contender:
             "rule": self.rule,
             "members": [member.as_json() for member in self.members],
             "figures": figures_as_json(self.figures),
+            "histology": figures_as_json(self.histology),
             "seed_spread": {name: spread.as_json() for name, spread in self.seed_spread.items()},
         }
 
@@ -172,6 +189,7 @@ class Contender:
             name=content["name"],
             members=tuple(Member.from_json(member, where) for member in content["members"]),
             figures=figures_from_json(content["figures"]),
+            histology=figures_from_json(content["histology"]),
             seed_spread=spread,
         )
 
@@ -212,13 +230,17 @@ class Pair:
     ----------
     first, other : letters.
     differences : figure -> other less first, with the interval of the difference.
+    histology : the same differences on the images whose truth comes from histology.
     found : "image" and "lesion" -> who finds which of the target.
+    found_at : by which decision, "operating_point", or "argmax" for both where one of them has no threshold.
     """
 
     first: str
     other: str
     differences: dict[str, Figure]
+    histology: dict[str, Figure]
     found: dict[str, Discordance]
+    found_at: str
 
     @property
     def name(self) -> str:
@@ -226,12 +248,14 @@ class Pair:
 
     def as_json(self) -> dict[str, Any]:
         found = {unit: table.as_json() for unit, table in self.found.items()}
-        return {**vars(self), "differences": figures_as_json(self.differences), "found": found}
+        figures = {name: figures_as_json(getattr(self, name)) for name in ("differences", "histology")}
+        return {**vars(self), **figures, "found": found}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Pair:
         found = {unit: Discordance.from_json(table) for unit, table in content["found"].items()}
-        return cls(**{**content, "differences": figures_from_json(content["differences"]), "found": found})
+        figures = {name: figures_from_json(content[name]) for name in ("differences", "histology")}
+        return cls(**{**content, **figures, "found": found})
 
 
 @dataclass(frozen=True)
@@ -245,6 +269,7 @@ class Comparison:
     draws, seed : of the lesion bootstrap.
     n_images, n_lesions : common to all.
     n_target_images, n_target_lesions : those of the target.
+    n_histology_images, n_histology_lesions : those whose truth comes from histology.
     left_out : run or table -> images that it judged and not all others did.
     contenders : in the order given; seeds of one recipe are one.
     pairs : each against the first.
@@ -259,6 +284,8 @@ class Comparison:
     n_lesions: int
     n_target_images: int
     n_target_lesions: int
+    n_histology_images: int
+    n_histology_lesions: int
     left_out: dict[str, int]
     contenders: tuple[Contender, ...]
     pairs: tuple[Pair, ...]
@@ -282,6 +309,12 @@ class Comparison:
             f"{self.split}: {plural(self.n_images, 'image')} of {plural(self.n_lesions, 'lesion')}; "
             f"{self.target_name}: {plural(self.n_target_images, 'image')} of {plural(self.n_target_lesions, 'lesion')}"
         )
+
+    @property
+    def histology_sizes(self) -> str:
+        """How many images and lesions the histology-only figures rest on."""
+        told = f"{plural(self.n_histology_images, 'image')} of {plural(self.n_histology_lesions, 'lesion')}"
+        return f"histology only: {told}"
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -330,11 +363,14 @@ class Comparison:
     def _csv_lines(self) -> Iterator[str]:
         names = {contender.letter: contender.name for contender in self.contenders}
         for contender in self.contenders:
-            for name, figure in contender.figures.items():
-                yield _csv_line("figure", contender.name, "", name, figure)
+            for kind, figures in (("figure", contender.figures), ("figure, histology only", contender.histology)):
+                for name, figure in figures.items():
+                    yield _csv_line(kind, contender.name, "", name, figure)
         for pair in self.pairs:
-            for name, figure in pair.differences.items():
-                yield _csv_line("difference", names[pair.other], names[pair.first], name, figure)
+            both = (("difference", pair.differences), ("difference, histology only", pair.histology))
+            for kind, figures in both:
+                for name, figure in figures.items():
+                    yield _csv_line(kind, names[pair.other], names[pair.first], name, figure)
         for contender in self.contenders:
             for name, spread in contender.seed_spread.items():
                 told = spread if isinstance(spread, NotApplicable) else (spread.sd, None, None, spread.n_seeds, None)
@@ -344,7 +380,10 @@ class Comparison:
                     yield _csv_line("run", member.name, "", name, (value, None, None, None, None))
 
 
-_SIZES = ("n_images", "n_lesions", "n_target_images", "n_target_lesions")
+_SIZES = (
+    *("n_images", "n_lesions", "n_target_images", "n_target_lesions"),
+    *("n_histology_images", "n_histology_lesions"),
+)
 _COLUMNS = ("kind", "name", "against", "figure", "not_applicable", "value", "low", "high", "n", "n_lesions")
 
 
@@ -363,5 +402,9 @@ def signed(figure: Figure, digits: int = 3) -> str:
     """A difference as in a table: `+0.05 [-0.01, +0.11]`, or the reason why there is none."""
     if isinstance(figure, NotApplicable):
         return str(figure)
-    interval = f" [{figure.low:+.{digits}f}, {figure.high:+.{digits}f}]" if figure.low is not None else ""
-    return f"{figure.value:+.{digits}f}{interval}"
+
+    def told(number: float) -> str:
+        return f"{round(number, digits) + 0.0:+.{digits}f}"  # + 0.0 takes the sign from a zero
+
+    interval = f" [{told(figure.low)}, {told(figure.high)}]" if figure.low is not None else ""
+    return told(figure.value) + interval

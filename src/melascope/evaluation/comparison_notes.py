@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from melascope.evaluation.common_images import CommonImages, Entry
 from melascope.evaluation.comparison import COMPARED, Contender
 from melascope.evaluation.intervals import MIN_LESIONS
+from melascope.evaluation.record import plural
 from melascope.evaluation.target import is_target, target_name
 
 _SEEN = {
@@ -26,6 +27,7 @@ def notes_of(
     notes = _about_images(entries, common, split)
     notes += _about_lesions(common, target)
     notes += _about_decisions(contenders)
+    notes += _said_of([(entry.name, entry.threshold_note) for entry in entries if entry.threshold_note])
     notes += _said_of(list(common.unchecked) + [(e.name, note) for e in entries for note in e.predictions.notes])
     notes += _about_seeds(entries, contenders)
     return (*notes, *_about_chance(contenders))
@@ -74,6 +76,11 @@ def _parted(entries: Sequence[Entry], what: str, fact_of: Callable[[Entry], str]
 
 def _about_lesions(common: CommonImages, target: tuple[str, ...]) -> list[str]:
     notes, rows = [], common.first
+    if common.dx_type_conflicts:
+        notes.append(
+            f"The tables differ on whether the truth of {plural(common.dx_type_conflicts, 'image')} comes from "
+            "histology; the histology-only figures leave them out."
+        )
     if common.lesions_from_others:
         notes.append(
             f"The lesion of {common.lesions_from_others:,} images is told by only some of the tables; it holds for all."
@@ -90,20 +97,29 @@ def _about_lesions(common: CommonImages, target: tuple[str, ...]) -> list[str]:
     return notes
 
 
+_AT_THRESHOLD = ", ".join(one.label for one in COMPARED.values() if one.at == "operating_point")
+
+
 def _about_decisions(contenders: Sequence[Contender]) -> list[str]:
     """Sensitivity and specificity compare models fairly only where they answer to the same rule."""
-    kinds = {}
+    kinds: dict[tuple[str, float], list[str]] = {}
+    notes = []
     for contender in contenders:
         point = contender.members[0].operating_point
-        kind = (point.rule, point.target_sensitivity) if point else "top class"
-        kinds.setdefault(kind, []).append(f"{contender.letter}: {contender.rule}")
-    if len(kinds) < 2:
-        return []
-    told = "; ".join(one for alike in kinds.values() for one in alike)
-    return [
-        f"The models decide by different rules ({told}). Sensitivity, specificity and false alarms differ by that "
-        "choice too; AUROC, average precision and the figures of the top class do not."
-    ]
+        if point:
+            kinds.setdefault((point.rule, point.target_sensitivity), []).append(f"{contender.letter}: {contender.rule}")
+            continue
+        notes.append(
+            f"{contender.letter} has no threshold: its {_AT_THRESHOLD} are missing, and so are the differences in "
+            "them. What stands of it is the top class and what needs no threshold."
+        )
+    if len(kinds) > 1:
+        told = "; ".join(one for alike in kinds.values() for one in alike)
+        notes.append(
+            f"The models decide by different rules ({told}). Sensitivity, specificity and false alarms differ by that "
+            "choice too; AUROC, average precision and the figures of the top class do not."
+        )
+    return notes
 
 
 def _about_seeds(entries: Sequence[Entry], contenders: Sequence[Contender]) -> list[str]:

@@ -9,11 +9,15 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 
-from melascope.evaluation.comparison import COMPARED, Comparison, Contender, signed
+from melascope.evaluation.comparison import COMPARED, Comparison, Contender, SeedSpread, signed
+from melascope.evaluation.evaluate import NO_HISTOLOGY
 from melascope.report.canvas import BLUE, GREY, ORANGE, canvas, save
-from melascope.tables.results import Estimate, Figure, NotApplicable
+from melascope.tables.results import Estimate, Figure
 
-_ROW = 0.32  # inches
+_ROW = 0.3  # inches
+_TOLD, _HISTOLOGY = 1.02, 1.38  # where words stand, in widths of the plot
+_ALL = {"fmt": "D", "color": BLUE}
+_ALONE = {"fmt": "o", "color": GREY, "markerfacecolor": "white", "elinewidth": 1}
 _NAME = 60  # letters that a model's name has room for
 _BOUNDED = {name: compared for name, compared in COMPARED.items() if compared.top is not None}
 
@@ -42,15 +46,20 @@ def save_differences(comparison: Comparison, folder: Path) -> list[Path]:
     rows = _models(comparison.contenders)
     for pair in comparison.pairs:
         rows.append(_Row(pair.name, heads=True))
-        rows += [_difference_row(name, difference) for name, difference in pair.differences.items()]
+        rows += [_difference_row(name, pair.differences[name], pair.histology[name]) for name in COMPARED]
     picture, axes = _rows_drawn(
         f"What does another model do better than {first}, and what worse?",
-        f"{comparison.sizes}\neach against {first}, on the same images and draws. [ ] 95 % interval by lesion",
+        f"{comparison.sizes}\n{comparison.histology_sizes}\n"
+        f"each against {first}, on the same images and draws. [ ] 95 % interval by lesion\n"
+        + _threshold_note(comparison),
         comparison.source,
         rows,
-        right=2.2,
+        right=4.3,
     )
-    shown = [pair.differences[name] for pair in comparison.pairs for name in _BOUNDED]
+    for at, told in ((_TOLD, "all images (diamond)"), (_HISTOLOGY, "histology only (circle)")):
+        axes.text(at, 1.003, told, transform=axes.transAxes, fontsize=8, fontweight="bold", va="bottom")
+    drawn = [figures for pair in comparison.pairs for figures in (pair.differences, pair.histology)]
+    shown = [figures[name] for figures in drawn for name in _BOUNDED]
     reach = max((abs(end) for figure in shown if isinstance(figure, Estimate) for end in _ends(figure)), default=0)
     axes.set_xlim(-1.1 * max(reach, 0.05), 1.1 * max(reach, 0.05))
     axes.axvline(0, color="black", linewidth=1)
@@ -69,7 +78,8 @@ def save_seed_spread(comparison: Comparison, folder: Path) -> list[Path]:
         rows += [_seed_row(contender, name) for contender in comparison.contenders]
     picture, axes = _rows_drawn(
         "How much does a figure move with the seed alone?",
-        f"{comparison.sizes}\none circle a seed, a line at their mean; the images are the same for all",
+        f"{comparison.sizes}\none circle a seed, a line at their mean; the images are the same for all\n"
+        "SD: standard deviation between seeds; it holds no choice of images, and few seeds tell it poorly",
         comparison.source,
         rows,
         right=3.9,
@@ -106,17 +116,29 @@ def _models(contenders: Sequence[Contender]) -> list[_Row]:
     return [row(contender) for contender in contenders]
 
 
-def _difference_row(name: str, difference: Figure) -> _Row:
+def _threshold_note(comparison: Comparison) -> str:
+    """Who has no threshold, and what is therefore missing."""
+    without = [one.letter for one in comparison.contenders if one.members[0].operating_point is None]
+    if not without:
+        return "sensitivity, specificity and false alarms: each at its own frozen threshold"
+    return f"no threshold exists for {', '.join(without)}: sensitivity, specificity and false alarms at one are missing"
+
+
+def _difference_row(name: str, everything: Figure, histology: Figure) -> _Row:
+    """A figure's difference on all images (diamond), and below it that on histology alone (hollow circle)."""
+
     def draw(axes: Axes, place: int) -> None:
-        _write(axes, place, signed(difference))
-        if isinstance(difference, NotApplicable):
-            return
+        _write(axes, place, signed(everything))
+        _write(axes, place, "none" if histology == NO_HISTOLOGY else signed(histology), at=_HISTOLOGY, colour=GREY)
         if name not in _BOUNDED:
-            _write(axes, place, "less is better; on a scale of its own", at=0.01, colour=GREY)
+            told = "less is better; on a scale of its own"
+            _write(axes, place, told if isinstance(everything, Estimate) else "", at=0.01, colour=GREY)
             return
-        low, high = _ends(difference)
-        bars = [[difference.value - low], [high - difference.value]]
-        axes.errorbar([difference.value], [place], xerr=bars, fmt="D", color=BLUE, markersize=5, capsize=3)
+        for figure, shift, style in ((everything, -0.17, _ALL), (histology, 0.17, _ALONE)):
+            if isinstance(figure, Estimate):
+                low, high = _ends(figure)
+                bars = [[figure.value - low], [high - figure.value]]
+                axes.errorbar([figure.value], [place + shift], xerr=bars, capsize=2.5, markersize=5, **style)
 
     return _Row(COMPARED[name].label, draw=draw)
 
@@ -125,9 +147,10 @@ def _seed_row(contender: Contender, name: str) -> _Row:
     def draw(axes: Axes, place: int) -> None:
         values = [member.values[name] for member in contender.members if member.values[name] is not None]
         axes.plot(values, [place] * len(values), "o", markersize=7, markerfacecolor="none", color=BLUE)
-        spread = contender.seed_spread[name]
-        _write(axes, place, str(spread))
-        if not isinstance(spread, NotApplicable):
+        spread: object = contender.seed_spread[name] if values else contender.figures[name]
+        alone = f"{values[0]:.3f}; spread " if len(values) == len(contender.members) == 1 else ""
+        _write(axes, place, f"{alone}{spread}")
+        if isinstance(spread, SeedSpread):
             axes.plot([spread.mean] * 2, [place - 0.35, place + 0.35], color=ORANGE, linewidth=2)
 
     return _Row(contender.letter, draw=draw)
@@ -138,7 +161,7 @@ def _ends(figure: Estimate) -> tuple[float, float]:
     return (figure.value, figure.value) if figure.low is None else (figure.low, figure.high)
 
 
-def _write(axes: Axes, place: int, text: str, *, at: float = 1.02, colour: str = "black") -> None:
+def _write(axes: Axes, place: int, text: str, *, at: float = _TOLD, colour: str = "black") -> None:
     """Text at a row's height; `at` counts in widths of the plot."""
     behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}
     style = {"va": "center", "fontsize": 8, "color": colour, "clip_on": False, "bbox": behind}

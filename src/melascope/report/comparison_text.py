@@ -10,9 +10,11 @@ from rich.text import Text
 
 from melascope.classes import RESEARCH_ONLY
 from melascope.evaluation.comparison import COMPARED, Comparison, Contender, Pair, signed
+from melascope.evaluation.evaluate import NO_HISTOLOGY
 from melascope.evaluation.record import with_interval
 from melascope.tables.results import Figure, NotApplicable
 
+_Figures = dict[str, Figure]
 _LABEL, _COLUMN = 26, 26  # widths: a figure's name; `-0.052 [-0.070, -0.035]` and its margin
 _IDS_SHOWN = 8
 
@@ -21,10 +23,11 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print what is compared, each model's figures, the differences, who finds which lesions, seeds and notes."""
     phantom = "PHANTOM (synthetic images): " if comparison.source == "phantom" else ""
     console.print(Text(f"{phantom}{comparison.sizes}", style="bold"), highlight=False)
+    console.print(Text(comparison.histology_sizes), highlight=False)
     for contender in comparison.contenders:
         console.print(_hanging(contender.letter, f"{contender.name}: {contender.rule}"))
-    figures = {contender.letter: contender.figures for contender in comparison.contenders}
-    differences = {pair.name: pair.differences for pair in comparison.pairs}
+    figures = {one.letter: (one.figures, one.histology) for one in comparison.contenders}
+    differences = {pair.name: (pair.differences, pair.histology) for pair in comparison.pairs}
     tables = [*_tables("Each model", figures, _value, console), *_tables("Differences", differences, signed, console)]
     for table in tables:
         console.print()
@@ -40,9 +43,12 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 
 def _tables(
-    title: str, columns: dict[str, dict[str, Figure]], cell: Callable[[Figure], str], console: Console
+    title: str, columns: dict[str, tuple[_Figures, _Figures]], cell: Callable[[Figure], str], console: Console
 ) -> Iterator[Table]:
-    """Figures by model, as many models beside each other as the terminal has room for."""
+    """Figures by model, as many models beside each other as the terminal has room for.
+
+    `columns` holds those of all images and of histology alone, which stand below each headline figure.
+    """
     together = max(1, (console.width - _LABEL) // _COLUMN)
     names = list(columns)
     for start in range(0, len(names), together):
@@ -51,9 +57,16 @@ def _tables(
         for name in names[start : start + together]:
             table.add_column(name, justify="right")
         for figure, compared in COMPARED.items():
-            cells = [cell(columns[name][figure]) for name in names[start : start + together]]
+            shown = [columns[name] for name in names[start : start + together]]
+            cells = [cell(everything[figure]) for everything, _ in shown]
             table.add_row(compared.label, *cells, style="bold" if figure == "sensitivity" else "")
+            if compared.headline:
+                table.add_row("  histology only", *(_alone(cell, histology[figure]) for _, histology in shown))
         yield table
+
+
+def _alone(cell: Callable[[Figure], str], figure: Figure) -> str:
+    return "none" if figure == NO_HISTOLOGY else cell(figure)
 
 
 def _value(figure: Figure) -> str:
@@ -62,9 +75,10 @@ def _value(figure: Figure) -> str:
 
 def _who_finds(pair: Pair, comparison: Comparison) -> Iterator[str]:
     """The paired tables in words, with the first of the lesions; all ids are in the JSON."""
+    by = "" if pair.found_at == "operating_point" else " (top class)"
     for unit, table in pair.found.items():
         yield (
-            f"{comparison.target_name.capitalize()} {unit}s found by both {pair.first} and {pair.other}: "
+            f"{comparison.target_name.capitalize()} {unit}s found{by} by both {pair.first} and {pair.other}: "
             f"{table.both:,}, by neither: {table.neither:,}, by {pair.first} alone: {len(table.only_first):,}, "
             f"by {pair.other} alone: {len(table.only_other):,}."
         )
