@@ -19,7 +19,7 @@ from melascope.tables.maps import MapStore
 from melascope.tables.runs import RunDirectory
 
 CONTROLS = 39
-"""Random placements of a region: p can fall to 0.025. `melascope intervene` tries 99, every fill, and adds artefacts."""
+"""Random placements of a region: p can be 0.025. `melascope intervene` tries 99, every fill, and adds artefacts."""
 
 WORKING_WIDTH = 300
 """Pictures are edited at this width: as wide as a page shows a map, and quick."""
