@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from melascope.classes import CLASSES
 from melascope.cli import app
-from melascope.errors import DataError
+from melascope.errors import DataError, OperatingPointError
 from melascope.evaluation.evaluate import Evaluation
 from melascope.evaluation.operating_point import choose_operating_point
 from melascope.files import write_json
@@ -95,13 +95,42 @@ def test_the_command_shows_home_beside_elsewhere(run, tmp_path):
 
 def test_a_table_with_validation_rows_gets_its_own_threshold():
     both = joined(table(300, "val", 1), table(200, "test", 2))
-    asked = {"target": ("mel",), "target_sensitivity": 0.9}
-    point, caveats = own_point(both, rule="guaranteed", **asked)
+    point, caveats = own_point(both)
     assert point == choose_operating_point(both.of_split("val")) and caveats == ()
-    assert own_point(both.of_split("test"), rule="guaranteed", **asked) == (None, ())
+    assert own_point(both.of_split("test")) == (None, ())
     few = both.subset(np.flatnonzero((both.split == "test") | (np.arange(len(both)) < 40)))
-    point, (why,) = own_point(few, rule="guaranteed", **asked)
+    point, (why,) = own_point(few)
     assert point is None and "No threshold was chosen from the 40 validation rows" in why
+    assert why.endswith("--rule empirical asks for no promise.")
+    point, caveats = own_point(few, rule="empirical", target_sensitivity=0.8)
+    assert (point.rule, point.target_sensitivity, caveats) == ("empirical", 0.8, ())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"target": ("melanoma",)}, "The target is 'melanoma'"),
+        ({"target": ("mel", "mel")}, "each once"),
+        ({"rule": "best"}, "no rule 'best'"),
+        ({"target_sensitivity": 90.0}, "target sensitivity is 90"),
+    ],
+)
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_threshold_that_nobody_could_choose_is_refused_with_and_without_validation_rows(wrong, says, split):
+    with pytest.raises(OperatingPointError, match=says):
+        own_point(table(50, split, 2), **wrong)
+
+
+def test_what_would_be_accepted_and_ignored_is_refused(run, tmp_path):
+    table(50, "test", 2).write(tmp_path / "p.csv")
+    for place, flags, says in (
+        (run.root, ["--target", "bcc"], "point is frozen"),
+        (run.root, ["--rule", "empirical", "--target-sensitivity", "0.8"], "point is frozen"),
+        (tmp_path / "p.csv", ["--target", "mel+bcc"], "no rows of split val"),
+    ):
+        done = CliRunner().invoke(app, ["evaluate", str(place), *flags])
+        assert isinstance(done.exception, OperatingPointError) and says in done.exception.found
+        assert done.exception.where == ", ".join(flags[::2])
 
 
 def test_anybodys_csv_is_judged_by_names_of_its_own(tmp_path):

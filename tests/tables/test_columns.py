@@ -86,7 +86,12 @@ def test_a_comma_in_a_quoted_header_parts_nothing(tmp_path):
         ("a,b\n1,2\n".encode("utf-16-be"), "NUL bytes, so it is UTF-16 or no text"),
         (("a,b\n" + "1,2\n" * 600_000 + "\xe9,2\n").encode("latin-1"), "row 600002 is not UTF-8"),
         ("x" * 200_000 + "\n1\n", "cannot be read"),
-        (b"PK\x03\x04\0\0", "NUL bytes"),
+        (b"\x89PNG\r\n\0", "NUL bytes"),
+        (b"PK\x03\x04\0\0", "a zip archive or an Excel file"),
+        (b"\x1f\x8b\x08", "packed with gzip"),
+        (b"PAR1", "is Parquet"),
+        (",,\n1,2,3\n", "no header"),
+        ("a,b,b\n1,2,3\n", "stands twice in the header: 'b'"),
     ],
 )
 def test_what_is_no_such_table_is_told_with_its_path(tmp_path, content, says):

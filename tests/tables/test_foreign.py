@@ -94,13 +94,76 @@ def test_logits_are_taken_before_probabilities_and_bare_names():
 def test_logits_that_are_probabilities_are_found_out(tmp_path):
     rows = [["a", "mel", 0.1, 0.2, 0.3, 0.1, 0.1, 0.1, 0.1], ["b", "nv", 0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1005]]
     table = Predictions.read(csv(tmp_path, ["image_id", "dx", *LOGIT_COLUMNS], *rows))
-    assert "are called logits, but every row lies in [0, 1] and sums to 1" in table.notes[0]
+    assert "are called logits, but their rows lie in [0, 1] and sum to 1" in table.notes[0]
     assert np.allclose(table.probabilities[0], rows[0][2:], rtol=0, atol=1e-12)
     assert np.allclose(table.probabilities[1], rows[1][2:], rtol=0, atol=1e-3)
     assert np.allclose(table.probabilities.sum(axis=1), 1)
-    rows.append(["c", "nv", 0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.2])  # one row that does not sum to 1: truly logits
-    table = Predictions.read(csv(tmp_path, ["image_id", "dx", *LOGIT_COLUMNS], *rows))
-    assert table.notes == () and table.logits[0].tolist() == rows[0][2:]
+    rows.append(["c", "nv", 0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.2])  # no logits for the sake of one row
+    path = csv(tmp_path, ["image_id", "dx", *LOGIT_COLUMNS], *rows)
+    assert told(path) == [
+        "row 4 column logit_akiec … logit_vasc: the probabilities sum to 1.1, not to 1 (tolerance 0.001)"
+    ]
+    table = Predictions.read(csv(tmp_path, ["image_id", "dx", *LOGIT_COLUMNS], *rows[1:]))  # half of the rows
+    assert table.logits[1].tolist() == rows[2][2:] and "all lie in [0, 1]" in table.notes[0]
+    table = Predictions.read(csv(tmp_path, ["image_id", "dx", *LOGIT_COLUMNS], *rows[1:], ["d", "nv", *[-1.0] * 7]))
+    assert table.notes == ()
+
+
+def test_rounded_probabilities_need_not_sum_to_1_exactly(tmp_path):
+    header = ["image_id", "dx", *[f"p_{name}" for name in CLASSES]]
+    thirds = [0.333, 0.333, 0.333, 0, 0, 0, 0.004]
+    table = Predictions.read(csv(tmp_path, header, ["a", "mel", *thirds], ["b", "nv", 1, *[0] * 6]))
+    assert np.allclose(table.probabilities[0], np.array(thirds) / 1.003, atol=1e-12)
+    assert table.notes[-1].startswith("Rounded probabilities: rows miss the sum 1 by up to 0.0035")
+    assert told(csv(tmp_path, header, ["a", "mel", *thirds], ["b", "nv", 0.99, 0, 0, 0, 0, 0, 0.006])) == [
+        "row 3 column p_akiec … p_vasc: the probabilities sum to 0.996, not to 1 (tolerance 0.0035)"
+    ]
+    two = Predictions.read(csv(tmp_path, header, ["a", "mel", *[0.14] * 7]))
+    assert "up to 0.035" in two.notes[-1]
+    assert "tolerance 0.001" in told(csv(tmp_path, header, ["a", "mel", 0.3331, 0.333, 0.3319, 0, 0, 0, 0]))[0]
+
+
+@pytest.mark.parametrize("prefix", ["p_", "", "logit_"])
+def test_per_cent_are_shares_and_said(tmp_path, prefix):
+    header = ["image_id", "dx", *[prefix + name for name in CLASSES]]
+    rows = [["a", "mel", 40.5, 9.5, *[10] * 5], ["b", "nv", 0, 0, 0, 0, 0, 0, 100]]
+    table = Predictions.read(csv(tmp_path, header, *rows))
+    assert np.allclose(table.probabilities, np.array([row[2:] for row in rows]) / 100, atol=1e-12)
+    assert table.notes[-1].endswith("are per cent: every row sums to 100.")
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+@pytest.mark.parametrize("comma", [".", ","])
+@pytest.mark.parametrize("name", ["theirs.csv", "theirs.txt"])
+def test_semicolons_tabs_and_decimal_commas(tmp_path, mark, comma, name):
+    if (mark, comma) == ("\t", ","):
+        return
+    rows = [["image_id", "dx", "age", *LOGIT_COLUMNS], ["a,b", "mel", 54.5, *[-1.25] * 6, 3], ["b", "nv", 6, *range(7)]]
+    lines = [mark.join(str(cell).replace(".", comma) for cell in row) for row in rows]
+    (tmp_path / name).write_text("\n".join(lines))
+    table = Predictions.read(tmp_path / name)
+    assert table.image_id.tolist() == ["a,b", "b"] and table.age.tolist() == [54.5, 6]
+    assert table.logits[0].tolist() == [*[-1.25] * 6, 3] and table.logits[1].tolist() == list(range(7))
+    assert table.notes == (("Commas in numbers are read as decimal points.",) if comma == "," else ())
+
+
+def test_words_of_any_case_and_words_that_are_left_out(tmp_path):
+    rows = [[f"i{n}", word, *range(7)] for n, word in enumerate(["Melanoma", "MELANOMA", "scc", "SCC", "Mel", ""])]
+    path = csv(tmp_path, ["image_id", "dx", *LOGIT_COLUMNS], *rows)
+    table = Predictions.read(path, words={"melanoma": "mel", "scc": "unknown"})
+    assert table.dx.tolist() == ["mel", "mel", "", "", "mel", ""]
+    assert table.notes == tuple(
+        f"{word!r} is mapped to unknown; rows that no figure counts: 1." for word in ("scc", "SCC")
+    )
+    two = Predictions.read(path, words={"Melanoma": "mel", "MELANOMA": "nv", "scc": "bkl"})
+    assert two.dx.tolist() == ["mel", "nv", "bkl", "bkl", "mel", ""]
+
+
+def test_splits_under_other_words_are_ours(tmp_path):
+    words = ["Train", "training", "Validation", "valid", "VAL", "testing", "Test", "held_out", "fold 3", ""]
+    rows = [[f"i{n}", word, "mel", *range(7)] for n, word in enumerate(words)]
+    table = Predictions.read(csv(tmp_path, ["image_id", "split", "dx", *LOGIT_COLUMNS], *rows))
+    assert table.split.tolist() == ["train"] * 2 + ["val"] * 3 + ["test"] * 2 + ["held_out", "fold 3", ""]
 
 
 def test_bare_names_are_judged_by_most_rows(tmp_path):
@@ -186,10 +249,9 @@ def test_names_that_differ_by_case_alone_are_not_guessed(tmp_path):
 
 
 def test_cells_that_no_comma_separates_are_told(tmp_path):
-    path = csv(tmp_path, [";".join(["image_id", "dx", *LOGIT_COLUMNS])])
     with pytest.raises(TableError) as caught:
-        Predictions.read(path)
-    assert "commas" in caught.value.fix
+        Predictions.read(csv(tmp_path, ["|".join(["image_id", "dx", *LOGIT_COLUMNS])]))
+    assert "of image_id|dx|" in caught.value.fix
 
 
 @pytest.mark.parametrize(
@@ -198,15 +260,29 @@ def test_cells_that_no_comma_separates_are_told(tmp_path):
         ({"picture": "file"}, {}, "no column 'picture' in our table"),
         ({}, {"naevus": "nevus"}, "'naevus' is mapped to 'nevus', which is no class"),
         ({"logit_mel": "a", "probability_nv": "b"}, {}, "others as probabilities"),
+        ({"logit_mel": "a", "logit_nv": "a"}, {}, "'a' is mapped to two classes"),
     ],
 )
 def test_a_map_that_means_nothing_is_refused(columns, words, says):
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=says) as caught:
         Naming(columns, words)
+    assert caught.value.where == ("--map-labels" if words else "--map-columns")
+
+
+def test_a_map_the_wrong_way_round_is_told_the_right_way():
+    with pytest.raises(DataError) as caught:
+        Naming({"file": "image_id"})
+    assert caught.value.fix == "--map-columns image_id=file"
+    with pytest.raises(DataError) as caught:
+        Naming({}, {"mel": "melanoma"})
+    assert caught.value.fix == "--map-labels melanoma=mel"
 
 
 def test_words_that_nobody_knows_are_told_with_those_that_are(tmp_path):
     path = csv(tmp_path, ["image_id", "dx", *LOGIT_COLUMNS], ["a", "nevus", *range(7)], ["b", "melanoma", *range(7)])
+    with pytest.raises(TableError) as caught:
+        Predictions.read(path)
+    assert "--map-labels 'melanoma=…,nevus=…'" in caught.value.fix and "or unknown, for rows" in caught.value.fix
     assert told(path, words={"melanoma": "mel"}) == [
         "row 2 column dx: unknown class 'nevus'; known are melanoma, akiec, bcc, bkl, df, mel, nv, vasc"
     ]

@@ -22,10 +22,12 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for figures and plots.")] = None,
     target: Annotated[
-        str, typer.Option(help="Class or classes to find, for a table's own point: mel+bcc+akiec")
-    ] = "mel",
-    rule: Annotated[str, typer.Option(help="guaranteed or empirical, for a table's own point.")] = "guaranteed",
-    target_sensitivity: Annotated[float, typer.Option(help="For a table's own point.")] = 0.90,
+        str | None, typer.Option(help="Class or classes to find, for a table's own point: mel+bcc+akiec; else mel.")
+    ] = None,
+    rule: Annotated[
+        str | None, typer.Option(help="empirical or (else) guaranteed, for a table's own point.")
+    ] = None,
+    target_sensitivity: Annotated[float | None, typer.Option(help="For a table's own point; else 0.90.")] = None,
     map_columns: ColumnMap = None,
     map_labels: WordMap = None,
 ) -> None:
@@ -34,11 +36,16 @@ def evaluate(
     A table of another project that brings validation rows gets its threshold from them; else the top class is judged.
     """
     from melascope.report.terminal import print_evaluation, print_external
-    from melascope.stages.evaluating import evaluate_external, evaluate_table, own_point
+    from melascope.stages.evaluating import evaluate_external, evaluate_table, own_point, refuse_idle
     from melascope.tables.predictions import Predictions
     from melascope.tables.runs import RunDirectory
 
     run = RunDirectory.open(table) if table.is_dir() else None
+    classes = tuple(map(str.strip, target.split("+"))) if target is not None else None
+    asked = {"target": classes, "rule": rule, "target_sensitivity": target_sensitivity}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if run or operating_point:
+        refuse_idle(asked, "The operating point is frozen", fix="leave these flags out")
     naming = pairs(map_columns, "--map-columns"), pairs(map_labels, "--map-labels")
     if external:
         if run is None:
@@ -50,9 +57,9 @@ def evaluate(
     point, caveats = _frozen(operating_point or (run.operating_point if run else None)), ()
     predictions = Predictions.read(run.predictions if run else table, *naming)
     if point is None:
-        point, caveats = own_point(
-            predictions, target=tuple(target.split("+")), rule=rule, target_sensitivity=target_sensitivity
-        )
+        point, caveats = own_point(predictions, **asked)
+        if not len(predictions.of_split("val")):
+            refuse_idle(asked, "The table has no rows of split val", fix="add them, or give --operating-point")
     if run and out is None:
         out = run.evaluation if split == "test" else run.root / f"evaluation-{split}"
     out = out or table.with_name(f"{table.stem}-evaluation")

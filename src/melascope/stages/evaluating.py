@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from melascope.classes import CLASSES
 from melascope.errors import DataError, OperatingPointError
 from melascope.evaluation.evaluate import Evaluation, evaluate
 from melascope.evaluation.operating_point import OperatingPoint, choose_operating_point
+from melascope.evaluation.rules import lesions_needed
 from melascope.report.plots import save_evaluation_plots
 from melascope.stages.reporting import Reporter
 from melascope.tables.predictions import Predictions
@@ -51,7 +53,11 @@ def evaluate_table(
 
 
 def own_point(
-    predictions: Predictions, *, target: tuple[str, ...], rule: str, target_sensitivity: float
+    predictions: Predictions,
+    *,
+    target: tuple[str, ...] = ("mel",),
+    rule: str = "guaranteed",
+    target_sensitivity: float = 0.90,
 ) -> tuple[OperatingPoint | None, tuple[str, ...]]:
     """A threshold from the validation rows that a table of another project brings, or why there is none.
 
@@ -59,17 +65,31 @@ def own_point(
     -------
     point : None where the table has no validation rows, or too few
     caveats : the reason then, for the reader of the figures
+
+    Raises
+    ------
+    OperatingPointError : no such class or rule, or an impossible sensitivity.
     """
+    if not target or len(set(target)) < len(target) or not set(target) <= set(CLASSES):
+        expected = f"one or more of {', '.join(CLASSES)}, each once, joined by +"
+        raise OperatingPointError(f"The target is {'+'.join(target)!r}.", where="--target", expected=expected)
+    lesions_needed(rule, target_sensitivity)  # refuses what is no rule or sensitivity
     validation = predictions.of_split("val")
     if len(validation) == 0:
         return None, ()
     try:
-        return (
-            choose_operating_point(validation, target=target, rule=rule, target_sensitivity=target_sensitivity),
-            (),
-        )
+        asked = {"target": target, "rule": rule, "target_sensitivity": target_sensitivity}
+        return choose_operating_point(validation, **asked), ()
     except OperatingPointError as error:
-        return None, (f"No threshold was chosen from the {len(validation)} validation rows: {error.found}",)
+        why = f"No threshold was chosen from the {len(validation)} validation rows: {error.found}"
+        return None, (why + (" --rule empirical asks for no promise." if rule == "guaranteed" else ""),)
+
+
+def refuse_idle(asked: dict[str, object], why: str, fix: str) -> None:
+    """Refuse arguments of `own_point` that would be accepted and then ignored."""
+    if asked:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in asked)
+        raise OperatingPointError(f"{why}, so no threshold is chosen.", where=flags, fix=fix)
 
 
 def evaluate_external(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +26,9 @@ from melascope.errors import DataError, Problem, TableError
 
 UNKNOWN_WORDS = frozenset({"", "unknown", "nan", "na", "n/a", "none", "null"})
 """Magic words of other people's tables; in ours an unknown value is simply empty."""
+
+NO_TEXT = {b"PK\x03\x04": "a zip archive or an Excel file", b"\x1f\x8b": "packed with gzip", b"PAR1": "Parquet"}
+"""How files begin that are mistaken for CSV."""
 
 HEADER_BYTES = 1 << 20
 ROW_BYTES = 1 << 20  # also the block in which a file is read; pyarrow reads up to 32 of them ahead
@@ -85,6 +89,16 @@ def read_csv_table(
     return table
 
 
+def delimiter_of(path: Path) -> str:
+    """What parts the cells of the header: a comma, or where it has none, a semicolon (Excel in Europe) or a tab."""
+    try:
+        with open(path, "rb") as stream:
+            line = stream.readline(HEADER_BYTES)
+    except OSError:
+        return ","  # whoever reads the table tells what is wrong
+    return next((mark for mark in ",;\t" if mark.encode() in line), ",")
+
+
 def csv_header(path: Path, delimiter: str = ",") -> list[str]:
     """The column names of a CSV file, of which no more than `HEADER_BYTES` are looked at; raises `DataError`."""
     return _header(path, delimiter)[0]
@@ -99,6 +113,11 @@ def _header(path: Path, delimiter: str, content: bytes | None = None) -> tuple[l
         raise DataError("The table is missing.", where=path, expected="a CSV file") from error
     except OSError as error:
         raise _unreadable(path, error) from error
+    for magic, kind in NO_TEXT.items():
+        if head.startswith(magic):
+            raise DataError(
+                f"The table is {kind}, not text.", where=path, expected="a UTF-8 CSV file", fix="save it as “CSV UTF-8”"
+            )
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise _not_utf8(path, "it is UTF-16", "UTF-16")
     if b"\0" in head:
@@ -112,10 +131,11 @@ def _header(path: Path, delimiter: str, content: bytes | None = None) -> tuple[l
         raise _not_utf8(path, "row 1 is not UTF-8, perhaps Latin-1", "LATIN1") from error
     except csv.Error as error:
         raise _unreadable(path, error) from error
-    names = [name.strip() for name in cells]
-    if not names or len(set(names)) != len(names):
+    names = [name.strip() or f"column {place}" for place, name in enumerate(cells, start=1)]
+    if not any(cells) or len(set(names)) != len(names):
+        twice = ", ".join(repr(name) for name, n in Counter(names).items() if n > 1)
         raise DataError(
-            "A column name stands twice in the header." if names else "The table has no header row.",
+            f"A column name stands twice in the header: {twice}." if twice else "The table has no header row.",
             where=path,
             expected="one header row with distinct column names",
         )

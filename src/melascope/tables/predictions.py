@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -11,16 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from melascope.classes import CLASSES
-from melascope.errors import Problem, TableError
+from melascope.errors import DataError, Problem, TableError
 from melascope.files import atomic_path
 from melascope.tables.columns import (
     MAX_BYTES,
     blank_unknown,
     class_columns,
     csv_header,
+    delimiter_of,
     first_rows,
     is_text,
     known_if_optional,
@@ -33,13 +36,18 @@ from melascope.tables.columns import (
     write_table,
 )
 from melascope.tables.foreign import (
+    COLUMN_FLAG,
     FACT_COLUMNS,
+    LEFT_OUT,
     LOGIT_COLUMNS,
     TEXT_COLUMNS,
+    WORD_FLAG,
     Layout,
     Naming,
     as_logits,
+    left_out_notes,
     our_classes,
+    our_splits,
     recognise,
 )
 
@@ -162,7 +170,7 @@ class Predictions:
 
         Parameters
         ----------
-        path : Parquet, or a CSV file whose name ends in `.csv`
+        path : Parquet, or text with a header row and cells parted by commas, semicolons or tabs
         columns, words : what their columns and the words of `dx` mean; see `melascope.tables.foreign.Naming`.
 
         Raises
@@ -171,13 +179,41 @@ class Predictions:
         DataError : it cannot be read at all, is far too large, or `columns` or `words` name what we do not have.
         """
         path, naming = Path(path), Naming(columns or {}, words or {})
-        table, layout, facts = (_read_csv if path.suffix.lower() == ".csv" else _read_parquet)(path, naming)
+        if not path.is_file():
+            expected = "a predictions table, .parquet or .csv, or a run directory"
+            raise DataError("There is no such file.", where=path, expected=expected)
+        table, layout, facts = (_read_parquet if _is_parquet(path) else _read_csv)(path, naming)
         return _checked(table, layout, naming, facts, path)
 
 
+def _is_parquet(path: Path) -> bool:
+    """By its name's ending, or its content under any other name than `.csv`."""
+    if path.suffix.lower() in (".csv", ".parquet"):
+        return path.suffix.lower() == ".parquet"
+    with open(path, "rb") as stream:
+        return stream.read(4) == b"PAR1"
+
+
 def _read_csv(path: Path, naming: Naming) -> tuple[pa.Table, Layout, dict]:
-    layout = _recognised(csv_header(path), naming, {}, path)
-    return read_csv_table(path, names=layout.wanted), layout, {}
+    delimiter = delimiter_of(path)
+    layout = _recognised(csv_header(path, delimiter), naming, {}, path)
+    table, facts = read_csv_table(path, delimiter, names=layout.wanted), {}
+    if delimiter == ";":
+        table, facts = _decimal_commas(table, layout)
+    return table, layout, facts
+
+
+def _decimal_commas(table: pa.Table, layout: Layout) -> tuple[pa.Table, dict]:
+    """Numbers with a decimal comma, as Excel writes them in Europe, with a point; told in the notes."""
+    changed = False
+    for name in {*layout.scores, layout.facts.get("age", layout.scores[0])}:
+        if (
+            pc.any(pc.match_substring(table[name], ",")).as_py()
+            and not pc.any(pc.match_substring(table[name], ".")).as_py()
+        ):
+            changed, place = True, table.schema.get_field_index(name)
+            table = table.set_column(place, name, pc.replace_substring(table[name], ",", "."))
+    return table, {"notes": ["Commas in numbers are read as decimal points."]} if changed else {}
 
 
 def _read_parquet(path: Path, naming: Naming) -> tuple[pa.Table, Layout, dict]:
@@ -240,14 +276,23 @@ def _recognised(header: list[str], naming: Naming, facts: dict, path: Path) -> L
 
 
 def _how_to_name(header: list[str]) -> str:
-    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        return "save it with commas between the cells"
     shown = ", ".join(name[:40] for name in header[:20]) + (" …" if len(header) > 20 else "")
-    return f"tell which column is which: --map-columns image_id=…,dx=…,probability_mel=… (or logit_mel=…) of {shown}"
+    return f"tell which column is which: {COLUMN_FLAG} image_id=…,dx=…,probability_mel=… (or logit_mel=…) of {shown}"
+
+
+def _how_to_map(dx: np.ndarray) -> str | None:
+    """What to say where `dx` still holds words that are no class."""
+    words = sorted(set(dx) - {"", *CLASSES})
+    if not words:
+        return None
+    flags = ",".join(f"{word}=…" for word in words[:20]) + (",…" if len(words) > 20 else "")
+    classes = f"{', '.join(CLASSES)}; or {LEFT_OUT}, for rows that no figure shall count"
+    return f"tell what the words mean: {WORD_FLAG} {shlex.quote(flags)}, each with one of {classes}"
 
 
 def _unusable(problems: list[Problem], path: Path, fix: str | None = None) -> TableError:
-    """All problems; the first of each column come first, so that no column hides another."""
+    """All problems, by row; the first of each column come first, so that no column hides another."""
+    problems = sorted(problems, key=lambda problem: problem.row or 0)
     turn: Counter[str] = Counter()
     turns = []
     for problem in problems:
@@ -263,7 +308,8 @@ def _checked(table: pa.Table, layout: Layout, naming: Naming, facts: dict, path:
     problems = [] if n_rows else [Problem("the table has no rows", file)]
     text = {name: unknown_text(n_rows) for name in TEXT_COLUMNS}
     text |= {name: blank_unknown(table[theirs]) for name, theirs in layout.facts.items() if name != "age"}
-    text["dx"] = our_classes(text["dx"], naming.words, file, layout.facts["dx"], problems)
+    text["split"], theirs = our_splits(text["split"]), text["dx"]
+    text["dx"] = our_classes(theirs, naming.words, file, layout.facts["dx"], problems)
     age = np.full(n_rows, np.nan)
     if "age" in layout.facts:
         age = number_array(table[layout.facts["age"]], layout.facts["age"], file, problems)
@@ -273,7 +319,8 @@ def _checked(table: pa.Table, layout: Layout, naming: Naming, facts: dict, path:
     problems += _leak_problems(text["lesion_id"], text["split"], file, layout.facts.get("split", "split"))
     origin, notes = _origin(facts, file, problems), _notes(facts, file, problems) + notes
     if problems:
-        raise _unusable(problems, path)
+        raise _unusable(problems, path, fix=_how_to_map(text["dx"]))
+    notes += left_out_notes(theirs, text["dx"])
     return Predictions(**text, age=age, logits=logits, origin=origin, notes=notes)
 
 

@@ -66,7 +66,7 @@ def test_every_problem_of_the_labels_is_told_at_once(folder):
     with pytest.raises(TableError) as caught:
         read_image_folder(folder, Labels(csv, words={"nevus": "nv"}))
     assert sorted(map(str, caught.value.problems)) == [
-        "labels.csv row 2 column dx: unknown label 'melanoma'; known are nevus, akiec, bcc, bkl, df, mel, nv, vasc",
+        "labels.csv row 2 column dx: unknown class 'melanoma'; known are nevus, akiec, bcc, bkl, df, mel, nv, vasc",
         "labels.csv row 3 column image_id: there is no image file of 'zz'",
         "labels.csv row 4 column age: 'old' is not a number",
         "labels.csv row 4 column image_id: a stands already in row 2",

@@ -11,7 +11,7 @@ import numpy as np
 from melascope.classes import CLASSES
 from melascope.data.archive import list_files
 from melascope.errors import DataError, Problem, TableError
-from melascope.tables.columns import blank_unknown, number_array, read_csv_text
+from melascope.tables.columns import blank_unknown, delimiter_of, number_array, read_csv_text
 from melascope.tables.lesions import LesionTable
 
 METADATA_NAMES = ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata")
@@ -75,7 +75,7 @@ def _read_release(root: Path, source: str) -> LesionTable:
     metadata = find_metadata(root)
     if metadata is None:
         raise missing_metadata(root)
-    columns = read_csv_text(metadata, _delimiter(metadata))
+    columns = read_csv_text(metadata, delimiter_of(metadata))  # the Dataverse's form has tabs, whatever it is called
     lacking = [Problem("the column is missing", metadata.name, 1, name) for name in REQUIRED if name not in columns]
     if lacking:
         raise TableError("The metadata is not usable", lacking, where=metadata)
@@ -170,12 +170,6 @@ def _looked_up(image_ids: np.ndarray, paths: dict[str, str]) -> np.ndarray:
     array = np.empty(len(image_ids), dtype=object)
     array[:] = [paths.get(image_id, "") for image_id in image_ids]
     return array
-
-
-def _delimiter(metadata: Path) -> str:
-    """The Dataverse gives the same table tab-separated, under names that do not always say so."""
-    with open(metadata, "rb") as stream:
-        return "\t" if b"\t" in stream.readline(1 << 16) else ","
 
 
 def missing_metadata(root: Path) -> DataError:

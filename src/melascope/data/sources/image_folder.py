@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from melascope.classes import CLASSES
 from melascope.data.archive import list_files
 from melascope.errors import DataError, Problem, TableError
-from melascope.tables.columns import blank_unknown, number_array, read_csv_text
+from melascope.tables.columns import blank_unknown, delimiter_of, number_array, read_csv_text
+from melascope.tables.foreign import check_column_map, check_word_map, our_classes
 from melascope.tables.lesions import LesionTable
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -29,7 +29,8 @@ class Labels:
     file : CSV with a row an image. An image without a row has no known truth; a row without an image is a problem.
     columns : our name -> theirs, e.g. `{"image_id": "file", "dx": "diagnosis"}`; a column that is not named is read
         under our name, if it is there. `image_id` holds ids or file names.
-    words : their word -> our class, e.g. `{"melanoma": "mel"}`; words that are not named are ours.
+    words : their word -> our class, or `unknown` for images that no figure shall count, e.g. `{"melanoma": "mel"}`;
+        words that are not named are ours.
     """
 
     file: Path
@@ -37,14 +38,8 @@ class Labels:
     words: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in self.columns:
-            if name not in COLUMNS:
-                raise DataError(f"There is no column {name!r} in our table.", expected=f"one of {', '.join(COLUMNS)}")
-        for word, one in self.words.items():
-            if one not in CLASSES:
-                raise DataError(
-                    f"{word!r} is mapped to {one!r}, which is no class.", expected=f"one of {', '.join(CLASSES)}"
-                )
+        check_column_map(self.columns, COLUMNS)
+        check_word_map(self.words)
 
     def as_json(self) -> dict[str, Any]:
         """What a run keeps, so that its training can go on."""
@@ -114,7 +109,7 @@ def _labelled(
     labels: Labels, image_ids: np.ndarray, problems: list[Problem]
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Text facts and ages in the order of `image_ids`; what is wrong in the CSV is added to `problems`."""
-    table, file = read_csv_text(labels.file), labels.file.name
+    table, file = read_csv_text(labels.file, delimiter_of(labels.file)), labels.file.name
     theirs = {name: labels.columns.get(name, name) for name in COLUMNS}
     for column in (theirs["image_id"], *labels.columns.values()):
         if column not in table:
@@ -129,7 +124,7 @@ def _labelled(
     for name in facts:
         values = blank_unknown(table.get(theirs[name], _blank(rows_of_file)))
         if name == "dx":
-            values = _classes(values, labels.words, file, theirs[name], problems)
+            values = our_classes(values, labels.words, file, theirs[name], problems)
         facts[name][known] = values[rows]
     ages = number_array(table.get(theirs["age"], _blank(rows_of_file)), theirs["age"], file, problems)
     age = np.full(len(image_ids), np.nan)
@@ -149,18 +144,6 @@ def _rows(names: np.ndarray, known: set[str], file: str, column: str, problems: 
             problems.append(Problem(f"{image_id} stands already in row {row_of[image_id] + 2}", file, row + 2, column))
         row_of.setdefault(image_id, row)
     return row_of
-
-
-def _classes(
-    values: np.ndarray, words: Mapping[str, str], file: str, column: str, problems: list[Problem]
-) -> np.ndarray:
-    dx = np.array([words.get(value, value) for value in values], dtype=object)
-    problems += [
-        Problem(f"unknown label {value!r}; known are {', '.join((*words, *CLASSES))}", file, row + 2, column)
-        for row, (value, name) in enumerate(zip(values, dx, strict=True))
-        if name != "" and name not in CLASSES
-    ]
-    return dx
 
 
 def _unknown(n_images: int) -> dict[str, np.ndarray]:
