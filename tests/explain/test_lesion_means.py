@@ -52,3 +52,16 @@ def test_few_lesions_have_no_interval_and_a_share_never_degenerates():
     assert few.low is None
     share = figures_by_lesion({("s",): Mean(np.ones(40), np.ones(40, bool), "share")}, OWN[:40])[("s",)]
     assert share.value == 1 and 0.8 < share.low < 1 == share.high
+
+
+def test_difference_of_shares_keeps_its_width_where_one_is_0():
+    """Method 10 of Newcombe 1998 from Wilson's intervals: 0 of 10 against 10 of 20."""
+    values = np.repeat([0.0, 1.0, 0.0], 10)
+    first = np.arange(30) < 10
+    asked = {("d",): Difference(Mean(values, first, "share"), Mean(values, ~first, "share"))}
+    figure = figures_by_lesion(asked, OWN[:30])[("d",)]
+    wilson_0_10, wilson_10_20 = (0.0, 0.2775), (0.2993, 0.7007)
+    low = -0.5 - (0.5 - wilson_10_20[0])
+    high = -0.5 + ((wilson_0_10[1]) ** 2 + (0.5 - wilson_10_20[0]) ** 2) ** 0.5
+    assert (figure.low, figure.high) == pytest.approx((low, high), abs=0.06)  # Student's t widens ours a little
+    assert figure.low < low and figure.high > high

@@ -85,7 +85,10 @@ def _figure(parts: tuple[Mean, ...], drawn: list[np.ndarray], lesion: np.ndarray
     n = [int(part.counted.sum()) for part in parts]
     if len(parts) == 2:
         value = values[0] - values[1]
-        ends = difference_interval(value, drawn[0] - drawn[1], min(sizes))
+        if parts[0].scale == "share":
+            ends = _newcombe(values, [_ends_of_share(*one) for one in zip(values, drawn, n, sizes, strict=True)])
+        else:
+            ends = difference_interval(value, drawn[0] - drawn[1], min(sizes))
         shown = np.count_nonzero(np.bincount(lesion[parts[0].counted | parts[1].counted]))
         return Estimate(value, *(ends or (None, None)), sum(n), int(shown))
     (value,), (n_lesions,) = values, sizes
@@ -94,3 +97,19 @@ def _figure(parts: tuple[Mean, ...], drawn: list[np.ndarray], lesion: np.ndarray
     else:
         ends = interval(value, drawn[0], n_lesions, is_share=parts[0].scale == "share", n=n[0])
     return Estimate(value, *(ends or (None, None)), n[0], n_lesions)
+
+
+def _ends_of_share(value: float, drawn: np.ndarray, n: int, n_lesions: int) -> tuple[float, float] | None:
+    return interval(value, drawn, n_lesions, is_share=True, n=n)
+
+
+def _newcombe(shares: list[float], ends: list[tuple[float, float] | None]) -> tuple[float, float] | None:
+    """Interval of a difference of two groups' shares from each one's (Newcombe 1998, Stat. Med. 17, 873, method 10).
+
+    It keeps its width where a share is 0 or 1, whose draws do not vary.
+    """
+    if None in ends:
+        return None
+    (one, other), ((low, high), (other_low, other_high)) = shares, ends
+    below, above = np.hypot(one - low, other_high - other), np.hypot(high - one, other - other_low)
+    return float(one - other - below), float(one - other + above)
