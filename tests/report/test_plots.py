@@ -156,3 +156,16 @@ def test_results_that_are_no_numbers_are_named(tmp_path):
         save_training_curves(write_results(tmp_path, "step,val_nll", "1,0.5"), tmp_path)
     with pytest.raises(DataError, match="no epoch"):
         save_training_curves(write_results(tmp_path, "epoch,val_nll"), tmp_path)
+
+
+def test_a_long_line_below_the_title_is_broken_but_no_figure_is(tmp_path):
+    figures = [f"sensitivity 0.{k}9 [0.79, 0.94] (110/124)" for k in range(1, 9)]
+    picture, _ = canvas_module.canvas("title", "first\n" + ", ".join(figures), "", size=(7.6, 5.8))
+    lines = picture.texts[1].get_text().split("\n")
+    assert lines[0] == "first" and len(lines) == 5 and " ".join(lines[1:]) == ", ".join(figures)
+    assert all(line.count("[") == line.count("]") == line.count("(1") for line in lines)
+    picture.canvas.draw()
+    width = picture.texts[1].get_window_extent().width
+    assert width < picture.bbox.width and picture.get_figheight() > 5.8  # the plot itself keeps its size
+    short, _ = canvas_module.canvas("title", "one\ntwo", "", size=(7.6, 5.8))
+    assert short.get_figheight() == 5.8

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from textwrap import wrap
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -15,6 +17,8 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#595959"
 """Okabe & Ito's colour-blind-safe blue and vermilion; lines differ in dash and marker too, so grey print is read."""
 
 _LINE = 0.19  # inches, of a line below the title
+_LETTERS = 14.8  # that stand on an inch of it
+_HARD_SPACE = "\u00a0"  # `wrap` does not break there
 
 _STYLE = {
     "font.size": 10,
@@ -39,9 +43,11 @@ def canvas(
 ) -> tuple[Figure, Axes]:
     """A figure of `size` inches with a title, smaller lines below it, and the notice at its foot.
 
-    A third line and more make the figure higher, so that the plot keeps its size. `left` and `right` are the margins
-    in inches. A phantom's figures say so in the picture, wherever it is copied to.
+    A line too long for the picture is broken; a third line and more make the figure higher, so that the plot keeps its
+    size. `left` and `right` are the margins in inches. A phantom's figures say so in the picture, wherever it is
+    copied to.
     """
+    subtitle = _broken(subtitle, int(_LETTERS * (size[0] - 0.3)))
     more = _LINE * max(0, subtitle.count("\n") - 1)
     width, height = size[0], size[1] + more
     with matplotlib.rc_context(_STYLE):
@@ -65,6 +71,13 @@ def canvas(
             zorder=0.5,
         )
     return figure, axes
+
+
+def _broken(text: str, letters: int) -> str:
+    """Lines of at most so many letters; a figure stays on one line with its interval and counts."""
+    whole = re.sub(r"\S+ \[[^\]]*\](?: \([^)]*\))?", lambda figure: figure[0].replace(" ", _HARD_SPACE), text)
+    lines = [part for line in whole.split("\n") for part in wrap(line, letters) or [""]]
+    return "\n".join(lines).replace(_HARD_SPACE, " ")
 
 
 def label_line(axes: Axes, point: tuple[float, float], label: str, colour: str, *, above: bool, rises: bool) -> None:

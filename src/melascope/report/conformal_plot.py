@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from textwrap import wrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +17,6 @@ from melascope.tables.results import NotApplicable
 
 _STYLES = (("D", BLUE, "-", ""), ("o", ORANGE, (0, (5, 2)), "////"))  # marker, colour, dash, hatch: one each alpha
 _STRIP, _GAP = 1.5, 0.85  # inches: height of the sizes, and the space above them
-_WIDE = 128  # letters that a line below the title has room for
 
 
 def save_conformal(
@@ -55,8 +53,8 @@ def _subtitle(conformal: Conformal, split: str) -> str:
         f"{split or 'all rows'}: {plural(conformal.n_judged, 'lesion')}, one result a lesion; calibrated on "
         f"{plural(conformal.n_calibration, 'validation lesion')}. [ ] exact 95 % interval",
         f"mean number of classes in a set at {sizes}",
-        *(line for note in conformal.notes for line in wrap(note, _WIDE)),
-        *wrap(f"Void, or weaker, with: {void}.", _WIDE),
+        *conformal.notes,
+        f"Void, or weaker, with: {void}.",
     ]
     return "\n".join(lines)
 

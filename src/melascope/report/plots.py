@@ -157,7 +157,7 @@ def _save_thresholds(evaluation: Evaluation, scores: np.ndarray, truth: np.ndarr
         f"What would another threshold on P({name}) find and cost?",
         f"{decision_line(evaluation)}\n{evaluation.histology()}\n{sizes_line(evaluation)}",
         evaluation.origin.source,
-        size=(7.6, 5.8),
+        size=(8.8, 5.8),
     )
     axes.set_xlabel(f"threshold: an image is positive if P({name}) is at least this")
     axes.set_ylabel("share of images")

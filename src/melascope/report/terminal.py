@@ -236,7 +236,7 @@ def _sets(evaluation: Evaluation) -> list[str]:
             f"Conformal sets, {1 - one.rule.alpha:.0%} promised for each class (one result a lesion, "
             f"{conformal.n_calibration:,} validation lesions calibrate, {conformal.n_judged:,} judged): "
             f"covered {coverage}; {_one_line(one.mean_size)} classes in a set, "
-            f"one class alone in {_one_line(one.shares['single'])} of the sets."
+            f"one class alone in {_three(one.shares['single'])} of the sets."
         )
     sentences += conformal.notes
     return [*sentences, f"That promise is void, or weaker, with: {'; '.join(conformal.void_in_short)}."]

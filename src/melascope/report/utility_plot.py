@@ -67,10 +67,12 @@ def _draw_lines(axes: Axes, curve: DecisionCurve) -> None:
     axes.fill_between(thresholds, low, high, color=BLUE, alpha=0.2, linewidth=0)
     axes.plot(thresholds, [each.value for each in model], color=BLUE, linewidth=2, label="model")
     everybody = [point.treat_all for point in curve.points]
-    axes.plot(thresholds, everybody, color=ORANGE, linewidth=2, linestyle=(0, (5, 2)), label="treat all")
-    axes.plot([0, 1], [0, 0], color="black", linewidth=1.5, linestyle=(0, (1, 1.5)), label="treat nobody")
     top = max(*high, curve.prevalence)
     lowest = min(0.0, *(each.value for each in model))
+    words = lowest - 0.19 * (top - lowest)  # below stand the words of `_draw_useful`
+    everybody = [value if value > words else float("nan") for value in everybody]
+    axes.plot(thresholds, everybody, color=ORANGE, linewidth=2, linestyle=(0, (5, 2)), label="treat all")
+    axes.plot([0, 1], [0, 0], color="black", linewidth=1.5, linestyle=(0, (1, 1.5)), label="treat nobody")
     axes.set_ylim(lowest - 0.4 * (top - lowest), top + 0.1 * (top - lowest))
     axes.set_xlim(0, thresholds[-1] + 0.005)
     ticks = [tick for tick in _TICKS if tick <= thresholds[-1]]
