@@ -24,9 +24,7 @@ def evaluate(
     target: Annotated[
         str | None, typer.Option(help="Class or classes to find, for a table's own point: mel+bcc+akiec; else mel.")
     ] = None,
-    rule: Annotated[
-        str | None, typer.Option(help="empirical or (else) guaranteed, for a table's own point.")
-    ] = None,
+    rule: Annotated[str | None, typer.Option(help="empirical or (else) guaranteed, for a table's own point.")] = None,
     target_sensitivity: Annotated[float | None, typer.Option(help="For a table's own point; else 0.90.")] = None,
     map_columns: ColumnMap = None,
     map_labels: WordMap = None,
@@ -77,12 +75,29 @@ def compare(
     ],
     split: Annotated[str, typer.Option(help="Which rows to judge.")] = "test",
     out: Annotated[Path, typer.Option(help="Folder for figures and plots.")] = Path("comparison"),
+    target: Annotated[
+        str | None, typer.Option(help="Class or classes to find, for a table's own point; as the first run's.")
+    ] = None,
+    rule: Annotated[
+        str | None, typer.Option(help="guaranteed or empirical, for a table's own point; as the first run's.")
+    ] = None,
+    target_sensitivity: Annotated[
+        float | None, typer.Option(help="For a table's own point; as the first run's.")
+    ] = None,
+    map_columns: ColumnMap = None,
+    map_labels: WordMap = None,
 ) -> None:
-    """Paired differences on the same images with intervals by lesion; seeds of one recipe are pooled."""
-    from melascope.report.comparison_text import print_comparison
-    from melascope.stages.comparing import compare_paths
+    """Paired differences on the same images with intervals by lesion; seeds of one recipe are pooled.
 
-    print_comparison(compare_paths(tables, out, Reporter(), split=split), Console())
+    A table gets a threshold from the validation rows that it brings; without any, what needs one is missing.
+    """
+    from melascope.report.comparison_text import print_comparison
+    from melascope.stages.comparing import TableReading, compare_paths
+
+    naming = pairs(map_columns, "--map-columns"), pairs(map_labels, "--map-labels")
+    classes = tuple(map(str.strip, target.split("+"))) if target is not None else None
+    reading = TableReading(*naming, classes, rule, target_sensitivity)
+    print_comparison(compare_paths(tables, out, Reporter(), split=split, reading=reading), Console())
     print(f"figures and plots: {out}")
 
 
