@@ -58,3 +58,27 @@ def test_two_tables_are_compared_on_their_common_images(tmp_path):
     assert {"comparison.json", "comparison.csv"} <= {path.name for path in (tmp_path / "out").iterdir()}
     assert "strong" in done.output and "weak" in done.output
     assert melascope("compare", tmp_path / "weak.csv", tmp_path / "gone.csv").exit_code == 1
+
+
+def test_a_compared_table_gets_a_threshold_from_its_validation_rows_or_says_what_is_missing(tmp_path):
+    rng = np.random.default_rng(0)
+    header = "file,truth,split,dx_type," + ",".join(f"logit_{c}" for c in CLASSES)
+    lines = []
+    for row in range(240):
+        logits = rng.normal(size=7)
+        logits[4 + row % 2] += 2
+        split = ("val", "test")[row // 120]
+        lines.append(f"I{row},{('mel', 'nv')[row % 2]},{split},histo," + ",".join(map(str, logits)))
+    (tmp_path / "both.csv").write_text("\n".join([header, *lines]) + "\n")
+    (tmp_path / "bare.csv").write_text("\n".join([header, *lines[120:]]) + "\n")
+    naming = ("--map-columns", "image_id=file,dx=truth")
+    asked = ("--rule", "empirical", "--target-sensitivity", "0.8")
+    tables = (tmp_path / "both.csv", tmp_path / "bare.csv")
+    done = melascope("compare", *tables, *naming, *asked, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.exception
+    words = " ".join(done.output.split())
+    assert "A both.csv: threshold 0." in words and "frozen on validation (rule empirical, target 0.80)" in words
+    assert "B bare.csv: no threshold, top class only" in words
+    assert "B has no threshold: its sensitivity, sensitivity per lesion, specificity, false alarms per found" in words
+    assert "histology only: 120 images of 120 lesions" in words
+    assert melascope("compare", *tables, "--out", tmp_path / "out").exit_code == 1  # its columns need the mapping
