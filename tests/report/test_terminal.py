@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from melascope.classes import CLASSES, RESEARCH_ONLY
+from melascope.evaluation.lesion_level import LESION_RULE
 from melascope.report.terminal import print_evaluation
 
 
@@ -24,8 +25,8 @@ def test_every_line_fits_and_nothing_is_cut(judge, width):
     words = " ".join(text.split())
     assert words.startswith(f"{evaluation.headline()} {evaluation.histology()} Melanoma: found and missed")
     assert words.endswith(RESEARCH_ONLY)
-    for caveat in evaluation.caveats:
-        assert caveat in words
+    for told in (*evaluation.caveats, f"Per lesion: {LESION_RULE}."):
+        assert told in words
 
 
 @pytest.mark.parametrize("width", [80, 120])

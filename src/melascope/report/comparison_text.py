@@ -11,6 +11,7 @@ from rich.text import Text
 from melascope.classes import RESEARCH_ONLY
 from melascope.evaluation.comparison import COMPARED, Comparison, Contender, Pair, signed
 from melascope.evaluation.evaluate import NO_HISTOLOGY
+from melascope.evaluation.lesion_level import LESION_RULE
 from melascope.evaluation.record import with_interval
 from melascope.tables.results import Figure, NotApplicable
 
@@ -33,7 +34,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print()
         console.print(table)
     console.print()
-    console.print(Text("[ ] 95 % interval by lesion; of a difference from the same draws for both", style="dim"))
+    told = f"[ ] 95 % interval by lesion; of a difference from the same draws for both. Per lesion: {LESION_RULE}."
+    console.print(Text(told, style="dim"))
     for pair in comparison.pairs:
         for sentence in _who_finds(pair, comparison):
             console.print(_hanging("•", sentence))

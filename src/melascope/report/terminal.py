@@ -12,6 +12,7 @@ from melascope.classes import CLASS_NAMES, RESEARCH_ONLY
 from melascope.evaluation.abstention import HEADLINE_COVERAGES
 from melascope.evaluation.decisions import Decision
 from melascope.evaluation.intervals import MIN_LESIONS
+from melascope.evaluation.lesion_level import LESION_RULE
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.evaluation.price import PriceRow
 from melascope.evaluation.record import Evaluation, Group, plural, share, with_interval
@@ -281,7 +282,7 @@ def _table(title: str) -> Table:
 def _interval_note(evaluation: Evaluation) -> str:
     return (
         f"[ ] 95 % interval, its width from {evaluation.draws:,} bootstrap draws of whole lesions; "
-        f"none for figures other than shares on fewer than {MIN_LESIONS} lesions."
+        f"none for figures other than shares on fewer than {MIN_LESIONS} lesions. Per lesion: {LESION_RULE}."
     )
 
 
