@@ -1,14 +1,14 @@
 """Does the artefact audit find a shortcut that was planted, and report its absence where none was?
 
-OMP_NUM_THREADS=1 python benchmarks/planted_shortcut.py [--seeds 10] [--first-seed 2] [--images 1200] [--out /tmp/planted]
+OMP_NUM_THREADS=1 python benchmarks/planted_shortcut.py [--seeds 10] [--first-seed 2] [--images 1200] [--out OUT]
 
 For each seed two phantoms are drawn that differ in nothing but rulers, with one split by lesion (70 % training, 10 %
 validation, 20 % test). *Planted*: a ruler on every melanoma image of the training side, and on no other image. *Twin*:
 as many rulers on training images drawn at random from all classes. On each, `recipes/planted-shortcut.toml` is trained;
 then `ask_with_artefacts` looks at all artefacts on the test images (which have no rulers), and the rule at the top of
 `explain/paired.py`, fixed before the first run, gives its verdict. Expected: found in every planted one, absent in
-every twin. Seed 1 chose the recipe, so the seeds that
-count begin at 2. Finished seeds are kept in OUT and not done again.
+every twin. Seed 1 chose the recipe, so the seeds that count begin at 2. Finished seeds are kept in OUT and not done
+again.
 """
 
 from __future__ import annotations
