@@ -100,7 +100,10 @@ def test_bars_reach_from_end_to_end_and_all_lie_in_the_picture(several, tmp_path
     expected = [[member.values[name] for member in pooled.members] for name in bounded]
     missing = [0 if COMPARED[name].at == "operating_point" else 1 for name in bounded]
     assert circles[1::2] == expected and [len(one) for one in circles[::2]] == missing
-    means = [line.get_xdata()[0] for line in seeds.lines if line.get_marker() == "None"]
+    means = [line.get_xdata()[0] for line in seeds.lines if line.get_marker() == "None" and line.get_linewidth() == 2]
+    grey = [tuple(line.get_xdata()) for line in seeds.lines if line.get_linewidth() == 6]
+    figures = [one.figures[name] for name in bounded for one in comparison.contenders]
+    assert grey == [(figure.low, figure.high) for figure in figures if not isinstance(figure, NotApplicable)]
     assert means == pytest.approx([np.mean(values) for values in expected])
 
 

@@ -79,7 +79,8 @@ def save_seed_spread(comparison: Comparison, folder: Path) -> list[Path]:
     picture, axes = _rows_drawn(
         "How much does a figure move with the seed alone?",
         f"{comparison.sizes}\none circle a seed, a line at their mean; the images are the same for all\n"
-        "SD: standard deviation between seeds; it holds no choice of images, and few seeds tell it poorly",
+        "Grey bar: 95 % interval by lesion of the mean, how far other images would move it. "
+        "SD: between seeds alone; few seeds tell it poorly",
         comparison.source,
         rows,
         right=3.9,
@@ -146,6 +147,9 @@ def _difference_row(name: str, everything: Figure, histology: Figure) -> _Row:
 def _seed_row(contender: Contender, name: str) -> _Row:
     def draw(axes: Axes, place: int) -> None:
         values = [member.values[name] for member in contender.members if member.values[name] is not None]
+        mean = contender.figures[name]
+        if isinstance(mean, Estimate):
+            axes.plot(_ends(mean), [place, place], color="#c4c4c4", linewidth=6, solid_capstyle="butt")
         axes.plot(values, [place] * len(values), "o", markersize=7, markerfacecolor="none", color=BLUE)
         spread: object = contender.seed_spread[name] if values else contender.figures[name]
         alone = f"{values[0]:.3f}; spread " if len(values) == len(contender.members) == 1 else ""
