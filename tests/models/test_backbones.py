@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from melascope.classes import CLASSES
 from melascope.errors import RecipeError
-from melascope.models.backbones import build_network
+from melascope.models.backbones import BACKBONES, build_network
 
 
 def weights_file(path, backbone="test_efficientnet", num_classes=len(CLASSES)):
@@ -94,3 +94,20 @@ def test_first_weights_follow_the_seed_and_first_logits_are_nearly_equal(recipe_
     batch = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert build_network(recipe, seed=3).eval()(batch).abs().max() < 1
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_row_gives_seven_logits_and_the_same_weights_by_seed(recipe_of, name):
+    recipe = recipe_of(model={"backbone": name}).model
+    before = torch.get_rng_state()
+    first, again = (build_network(recipe, seed=5).eval() for _ in range(2))
+    assert torch.equal(before, torch.get_rng_state())
+    batch = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert first(batch).shape == (1, len(CLASSES))
+        assert torch.equal(first(batch), again(batch))
+
+
+def test_an_unknown_backbone_is_refused(recipe_of):
+    with pytest.raises(RecipeError, match="unknown"):
+        build_network(recipe_of(model={"backbone": "efficientnet_b99"}).model, seed=0)
