@@ -17,7 +17,7 @@ from melascope.evaluation.operating_point import OperatingPoint
 from melascope.explain.mask_scores import MapScore, score_map
 from melascope.explain.overlay import shared_scale
 from melascope.gallery.outcomes import HELD_OUT, outcome_of, section_of
-from melascope.gallery.outlines import outline_path
+from melascope.gallery.outlines import outline_path, sized_mask
 from melascope.gallery.selection import Selection, refuse_other_point
 from melascope.gallery.tested import Test, flips_of
 from melascope.tables.lesions import LesionTable
@@ -367,12 +367,13 @@ def _shown(maps: np.ndarray, probabilities: np.ndarray, mask: np.ndarray | None)
     order = [CLASSES[column] for column in np.argsort(-probabilities, kind="stable")]
     mel = CLASSES[MEL]
     shown = (order[0], mel if order[0] != mel else order[1])
-    scores = [NO_MASK if mask is None else score_map(maps[CLASSES.index(name)], mask) for name in shown]
+    small = None if mask is None else sized_mask(mask)  # a map has few cells: a share of it needs no more pixels
+    scores = [NO_MASK if small is None else score_map(maps[CLASSES.index(name)], small) for name in shown]
     return {
         "maps": maps,
         "scale": shared_scale(maps),
         "shown": shown,
         "map_scores": tuple(scores),
         "mask_origin": "" if mask is None else DATASET_MASK,
-        "outline": "" if mask is None else outline_path(mask),
+        "outline": "" if small is None else outline_path(small),
     }

@@ -28,7 +28,7 @@ def outline_path(mask: np.ndarray) -> str:
     ----------
     mask : (height, width) bool, of the picture's field of view, at any size
     """
-    sized = _sized(mask)
+    sized = sized_mask(mask)
     # a frame of background closes the line of a lesion that the picture's edge cuts
     framed = np.pad(sized, 1).astype(np.float32)
     factor = np.array([WIDTH / sized.shape[1], HEIGHT / sized.shape[0]])
@@ -36,7 +36,7 @@ def outline_path(mask: np.ndarray) -> str:
     return "".join(_as_path((_thinned(line) - 0.5) * factor) for line in lines)
 
 
-def _sized(mask: np.ndarray) -> np.ndarray:
+def sized_mask(mask: np.ndarray) -> np.ndarray:
     """The mask with its longer side at `GRID` pixels: enlarged as well, so that a coarse one keeps its corners."""
     factor = GRID / max(mask.shape)
     size = max(1, round(mask.shape[1] * factor)), max(1, round(mask.shape[0] * factor))
