@@ -77,6 +77,7 @@ def test_a_map_that_is_no_map_is_refused(place, pairs):
         app, ["data", "validate", str(place / "pictures"), "--labels", "x.csv", "--map-columns", pairs]
     )
     assert done.exit_code == 1 and "--map-columns" in str(done.exception)
+    assert ("'dx' stands twice" if pairs.count("=") == 2 else f"{pairs!r} is no pair") in str(done.exception)
 
 
 def test_a_map_without_a_csv_is_refused(place):

@@ -312,6 +312,15 @@ def test_columns_of_no_numbers_in_parquet_are_told(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("prefix", ["logit_", ""])
+def test_what_is_too_large_for_a_logit_is_told(tmp_path, prefix):
+    header = ["image_id", "dx", *[prefix + name for name in CLASSES]]
+    assert told(csv(tmp_path, header, ["a", "mel", "1e308", *range(6)], ["b", "nv", *range(6), "-2e6"])) == [
+        f"row 2 column {prefix}akiec: 1e+308 is no logit (more than 1e+06)",
+        f"row 3 column {prefix}vasc: -2e+06 is no logit (more than 1e+06)",
+    ]
+
+
 def test_logits_stay_logits(tmp_path):
     table = Predictions.read(csv(tmp_path, ["image_id", "dx", *LOGIT_COLUMNS], ["a", "mel", *range(7)]))
     assert table.notes == () and recognise(["image_id", "dx", *LOGIT_COLUMNS], Naming(), "", []).kind == LOGITS

@@ -56,11 +56,14 @@ def labels_from(file: Path | None, columns: str | None, words: str | None) -> La
 
 def pairs(text: str | None, flag: str) -> dict[str, str]:
     """`"a=b,c=d"` as a dict."""
-    pairs = [part.partition("=") for part in (text or "").split(",") if part.strip()]
-    names = [name.strip() for name, _, _ in pairs]
-    if any(not name or not value.strip() for name, _, value in pairs) or len(set(names)) < len(names):
-        raise MelascopeError(f"{flag} is {text!r}.", expected="NAME=NAME, separated by commas, each name once")
-    return {name: value.strip() for name, (_, _, value) in zip(names, pairs, strict=True)}
+    pairs: dict[str, str] = {}
+    for part in filter(str.strip, (text or "").split(",")):
+        name, _, value = map(str.strip, part.partition("="))
+        if not name or not value or name in pairs:
+            wrong = f"{name!r} stands twice" if value and name in pairs else f"{part.strip()!r} is no pair"
+            raise MelascopeError(f"{wrong}.", where=flag, expected="NAME=NAME, separated by commas, each name once")
+        pairs[name] = value
+    return pairs
 
 
 def data_flags(file: Path | None, columns: str | None, words: str | None, source: str | None) -> str:

@@ -42,6 +42,7 @@ LEFT_OUT = "unknown"
 SUM_TOLERANCE = 1e-3  # of probabilities that sum to 1
 ROUNDED = {3: 3.5e-3, 2: 3.5e-2}  # decimals -> by how much seven rounded probabilities may miss 1
 PER_CENT = 100
+MAX_LOGIT = 1e6  # beyond, differences and squares leave what a float holds exactly
 RANGE_TOLERANCE = 1e-6  # averages of float32 probabilities pass 1 by rounding
 PROBABILITY_FLOOR = 1e-15  # its logarithm is -34.5
 
@@ -228,8 +229,10 @@ def as_logits(
     within = (shares >= -RANGE_TOLERANCE) & (shares <= 1 + RANGE_TOLERANCE)
     rows_within, sums = within.all(axis=1), shares.sum(axis=1)
     if layout.kind == LOGITS and 2 * even.sum() <= len(scores):
+        problems += _too_large(scores, layout, file)
         return scores, _suspicion(rows_within, called)
     if layout.kind == UNSAID and 2 * rows_within.sum() <= len(scores):
+        problems += _too_large(scores, layout, file)
         return scores, (f"Columns {called} do not say what they are: read as logits, for most rows leave [0, 1].",)
     for column, name in enumerate(layout.scores):
         outside = np.flatnonzero(~within[:, column] & np.isfinite(shares[:, column]))
@@ -250,11 +253,20 @@ def _is_even(scores: np.ndarray) -> tuple[np.ndarray, float]:
     """Which rows (n,) bool are probabilities that sum to 1, and the tolerance: wider where all were rounded."""
     known, tolerance = scores[np.isfinite(scores)], SUM_TOLERANCE
     for decimals, wider in ROUNDED.items():
-        scaled = known * 10.0**decimals
+        scaled = known[np.abs(known) <= 1] * 10.0**decimals  # what lies beyond is no probability, rounded or not
         if (np.abs(scaled - np.rint(scaled)) < RANGE_TOLERANCE).all():
             tolerance = wider
     within = (scores >= -RANGE_TOLERANCE) & (scores <= 1 + RANGE_TOLERANCE)
     return within.all(axis=1) & (np.abs(scores.sum(axis=1) - 1) <= tolerance + RANGE_TOLERANCE), tolerance
+
+
+def _too_large(logits: np.ndarray, layout: Layout, file: str) -> list[Problem]:
+    problems = []
+    for column, name in enumerate(layout.scores):
+        beyond = np.flatnonzero(np.abs(logits[:, column]) > MAX_LOGIT)
+        say = _says(f"{{:.6g}} is no logit (more than {MAX_LOGIT:g})", logits[:, column])
+        problems += problems_at(beyond, say, file, name)
+    return problems
 
 
 def _suspicion(rows_within: np.ndarray, called: str) -> tuple[str, ...]:
