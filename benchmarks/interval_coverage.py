@@ -1,16 +1,16 @@
 """Do the intervals of an evaluation and of a comparison cover the truth as often as they claim?
 
-Run: `OMP_NUM_THREADS=1 python benchmarks/interval_coverage.py [--lesions 40 130 ...] [--alike 0 0.5 0.95] [--repeats 600]`.
+Run on one core: `OMP_NUM_THREADS=1 python benchmarks/interval_coverage.py`; `--help` has sizes and repetitions.
 
 Collections are drawn anew and again from one population: lesions with HAM10000's class shares and one to three images
 (as many as HAM10000 has of the class, on average), whose scores share `alike` of their variance (the intraclass
-correlation). Two models score each image; the first is too sure of itself, the other better and right about the chances.
-`evaluate` and `compare` judge every collection as they would a user's table. The truth of a figure is its mean over
-`POPULATIONS` collections of `POPULATION` lesions. A line tells in what share of the collections the interval of a figure
-held it, in %; its sampling error stands below the table. Collections that give no interval do not count, but are told.
+correlation). Two models score each image; the first is too sure of itself, the other better and right about its
+chances. `evaluate` and `compare` judge every collection as they would a user's table. The truth of a figure is its mean
+over `POPULATIONS` collections of `POPULATION` lesions. A cell tells in what share of the collections the interval held
+it, in %. Collections that give no interval do not count, but their share is told.
 
-Melanoma is the target. Its lines count collections with at least `MIN_LESIONS` melanoma lesions; what the others gave
-stands in a second table.
+Melanoma is the target. Collections with fewer than `MIN_LESIONS` melanoma lesions stand in a table of their own; those
+without melanoma are left out.
 """
 
 from __future__ import annotations
