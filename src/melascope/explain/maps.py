@@ -315,9 +315,10 @@ def make_maps(
     std: tuple[float, float, float],
     checkpoint_sha256: str,
     batch_size: int = 16,
+    classes: Sequence[int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> MapStore:
-    """Maps of all seven classes for many images, in batches.
+    """Maps of all seven classes, or of some, for many images, in batches.
 
     Parameters
     ----------
@@ -326,6 +327,7 @@ def make_maps(
     image_ids : n_images names
     mean, std : of each channel; the model sees (pixels / 255 - mean) / std, as in training and prediction
     checkpoint_sha256 : weights that the maps are of
+    classes : columns whose maps are wanted; None takes all seven
     progress : called after each batch with the number of images done and of all
 
     Raises
@@ -339,14 +341,14 @@ def make_maps(
         )
     if len(pixels) == 0:
         raise ExplainError("There is no image to explain.", expected="at least one")
+    if engine.n_classes != len(CLASSES):
+        raise ExplainError(
+            f"The model has {engine.n_classes} classes.", expected=f"{len(CLASSES)}: {', '.join(CLASSES)}"
+        )
     place, logits, maps = engine.place(), [], []
     for start in range(0, len(pixels), batch_size):
         batch = torch.from_numpy(np.array(pixels[start : start + batch_size])).to(place.device)
-        found = engine(normalise(batch, mean, std).to(place.dtype))
-        if found[0].shape[1] != len(CLASSES):
-            raise ExplainError(
-                f"The model has {found[0].shape[1]} classes.", expected=f"{len(CLASSES)}: {', '.join(CLASSES)}"
-            )
+        found = engine(normalise(batch, mean, std).to(place.dtype), classes=classes)
         for kept, tensor in zip((logits, maps), found, strict=True):
             kept.append(tensor.float().cpu().numpy())
         if progress is not None:
@@ -360,4 +362,10 @@ def make_maps(
         input_width=pixels.shape[2],
         input_height=pixels.shape[1],
         checkpoint_sha256=checkpoint_sha256,
+        classes=CLASSES if classes is None else tuple(CLASSES[column] for column in classes),
+        unit=engine.rule.unit,
+        resolution=engine.rule.resolution,
+        signed=engine.rule.signed,
+        per_class=engine.rule.per_class,
+        precision=engine.precision,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,14 +20,21 @@ LIGHT_SKIN = (226, 192, 172)
 
 
 def colour_bar(
-    scale: float, *, width: int, height: int = 36, colormap: str = COLORMAP, opacity: float = OPACITY
+    scale: float,
+    *,
+    width: int,
+    height: int = 36,
+    unit: str = "logit per cell",
+    colormap: str = COLORMAP,
+    opacity: float = OPACITY,
 ) -> np.ndarray:
-    """The palette as it looks over light skin, with the logit units at its ends.
+    """The palette as it looks over light skin, with the map's unit at its ends.
 
     Parameters
     ----------
-    scale : top of the scale, in logit units; 0 where there is no positive evidence to show
+    scale : top of the scale; 0 where there is no positive evidence to show
     width, height : pixels
+    unit : of the map, e.g. "logit per cell"
 
     Returns
     -------
@@ -39,7 +46,7 @@ def colour_bar(
     bar.paste(Image.fromarray(render_overlay(skin, ramp, scale=scale, colormap=colormap, opacity=opacity)))
     pen, font, y = ImageDraw.Draw(bar), _font(height // 3), height // 2 + 2
     pen.text((0, y), "0", _INK, font)
-    pen.text((width - 1, y), f"+{scale:.2g} logit per cell" if scale else "nothing to show", _INK, font, anchor="ra")
+    pen.text((width - 1, y), f"+{scale:.2g} {unit}" if scale else "nothing to show", _INK, font, anchor="ra")
     return np.asarray(bar)
 
 
@@ -51,6 +58,9 @@ def compose_panel(
     scale: float | None = None,
     mask: np.ndarray | None = None,
     mask_source: str = "lesion mask of the data set",
+    labels: Mapping[str, str] | None = None,
+    unit: str = "logit per cell",
+    notes: Sequence[str] = (),
     colormap: str = COLORMAP,
     opacity: float = OPACITY,
 ) -> np.ndarray:
@@ -64,6 +74,9 @@ def compose_panel(
     scale : top of the scale; None takes `shared_scale` of these maps
     mask : (height, width) bool, outlined on every picture if given
     mask_source : where the mask comes from, written below
+    labels : what stands above a map in place of "evidence for NAME", by its name
+    unit : of the maps, written at the colour bar
+    notes : further lines below, e.g. the method
 
     Returns
     -------
@@ -72,21 +85,23 @@ def compose_panel(
     if not maps or len({np.shape(values) for values in maps.values()}) != 1:
         raise ExplainError("There is no map, or the maps differ in size.", expected="one map or more, of one layer")
     top = shared_scale(np.stack(list(maps.values()))) if scale is None else scale
+    titles = {name: (labels or {}).get(name) or _label(name, predicted) for name in maps}
     pictures = {"original": image} | {
-        _label(name, predicted): render_overlay(image, values, scale=top, colormap=colormap, opacity=opacity)
+        titles[name]: render_overlay(image, values, scale=top, colormap=colormap, opacity=opacity)
         for name, values in maps.items()
     }
     if mask is not None:
         pictures = {label: draw_outline(picture, mask) for label, picture in pictures.items()}
-    remarks = {_label(name, predicted): _remark(name, values) for name, values in maps.items()}
-    notes = [f"map resolution {_grid(maps)} cells, interpolated", "one scale for all maps shown"]
-    notes += [f"outline: {mask_source}"] if mask is not None else []
+    remarks = {titles[name]: _remark(name, values) for name, values in maps.items()}
+    lines = [f"map resolution {_grid(maps)} cells, interpolated"]
+    lines += ["one scale for all maps shown"] if len(maps) > 1 else []
+    lines += [f"outline: {mask_source}"] if mask is not None else []
     bar_width = image.shape[1] * len(maps)
     return _laid_out(
         pictures,
         remarks,
-        colour_bar(top, width=bar_width, height=_unit(image) * 3, colormap=colormap, opacity=opacity),
-        notes,
+        colour_bar(top, width=bar_width, height=_unit(image) * 3, unit=unit, colormap=colormap, opacity=opacity),
+        [*lines, *notes],
     )
 
 

@@ -1,9 +1,9 @@
-"""A trained run + images → raw signed maps of all seven classes, from one forward pass each, and their pictures."""
+"""A trained run + images → raw maps of all seven classes, from one forward pass each where it can be, and pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,11 @@ from melascope.data.decode import decode_mask
 from melascope.data.pixels import resize_image
 from melascope.errors import ExplainError, RunError
 from melascope.evaluation.operating_point import OperatingPoint
+from melascope.explain.contrast import highest_other
 from melascope.explain.maps import MapEngine, make_maps
 from melascope.explain.overlay import render_overlay, save_image, shared_scale
 from melascope.explain.panel import compose_panel
-from melascope.files import make_folder
+from melascope.files import MANIFEST, make_folder, sha256_file, write_json
 from melascope.gallery.pictures import file_stems
 from melascope.models.classifier import Classifier
 from melascope.stages.reporting import Reporter
@@ -28,6 +29,55 @@ from melascope.tables.predictions import probabilities_from_logits
 from melascope.tables.runs import CheckpointCard, RunDirectory
 
 BATCH = 16
+PREDICTED = "predicted"
+ENDINGS = ("jpg", "webp", "png")
+
+
+@dataclass(frozen=True)
+class MapRequest:
+    """What is wanted of `melascope explain`.
+
+    Parameters
+    ----------
+    method : row of `explain.methods.METHODS`
+    layer : "auto", or a layer's name, also as `blocks[4]`
+    class_name : whose map alone; empty makes all seven, and shows the predicted class and melanoma
+    against : subtract the map of this class, or of the class that is `PREDICTED`: why `class_name` (melanoma if empty)
+        and not that one?
+    ending : jpg, webp or png
+    fast : bfloat16, for pictures only
+    """
+
+    method: str = "gradcam"
+    layer: str = "auto"
+    class_name: str = ""
+    against: str = ""
+    ending: str = "jpg"
+    fast: bool = False
+
+    def __post_init__(self) -> None:
+        for flag, value, known in (
+            ("--class", self.class_name, ("", *CLASSES)),
+            ("--against", self.against, ("", PREDICTED, *CLASSES)),
+            ("--format", self.ending, ENDINGS),
+        ):
+            if value not in known:
+                wanted = ", ".join(one for one in known if one)
+                raise ExplainError(f"There is no {value!r}.", where=flag, expected=f"one of {wanted}")
+        if self.against and self.against == self.of:
+            raise ExplainError(f"The map of {self.of} minus itself is nothing.", where="--against")
+
+    @property
+    def of(self) -> str:
+        """The class of a contrastive map."""
+        return self.class_name or CLASSES[MEL]
+
+    @property
+    def columns(self) -> list[int] | None:
+        """Classes whose maps must be made; None for all seven."""
+        if self.against == PREDICTED or not (self.class_name or self.against):
+            return None
+        return [CLASSES.index(name) for name in dict.fromkeys((self.of, self.against)) if name]
 
 
 @dataclass(frozen=True)
@@ -39,8 +89,10 @@ class Explained:
     image : (height, width, 3) uint8, at its own size
     mask : (height, width) bool of the data set's lesion mask, at the image's size; None where there is none
     probabilities : (7,) float64
-    maps : (7, map_height, map_width) float32, signed, logit units
+    maps : (len(classes), map_height, map_width) float32, raw, in the method's unit
     dx, split : truth and split where the run or the data set knows them, else `""`
+    logits : (7,) float32
+    classes : whose maps these are
     """
 
     image_id: str
@@ -50,6 +102,12 @@ class Explained:
     maps: np.ndarray
     dx: str
     split: str
+    logits: np.ndarray = field(default_factory=lambda: np.zeros(len(CLASSES), np.float32))
+    classes: tuple[str, ...] = CLASSES
+
+    def map_of(self, name: str) -> np.ndarray:
+        """(map_height, map_width) of one class."""
+        return self.maps[self.classes.index(name)]
 
     @property
     def predicted(self) -> int:
@@ -60,12 +118,20 @@ class Explained:
 class Explainer:
     """A run's best checkpoint with its map engine, ready for any number of images."""
 
-    def __init__(self, run: RunDirectory, *, method: str = "gradcam", layer: str = "auto") -> None:
-        self.run = run
+    def __init__(
+        self,
+        run: RunDirectory,
+        *,
+        method: str = "gradcam",
+        layer: str = "auto",
+        fast: bool = False,
+        columns: Sequence[int] | None = None,
+    ) -> None:
+        self.run, self.columns = run, columns
         classifier = Classifier.load(run)
         self.card: CheckpointCard = classifier.card
         size = (self.card.input_height, self.card.input_width)
-        self.engine = MapEngine(classifier.network, method=method, layer=layer, probe_size=size)
+        self.engine = MapEngine(classifier.network, method=method, layer=layer, probe_size=size, fast=fast)
         self.point = OperatingPoint.read(run.operating_point) if run.operating_point.is_file() else None
 
     def maps(self, images: list[np.ndarray], image_ids: np.ndarray) -> MapStore:
@@ -79,6 +145,7 @@ class Explainer:
             std=self.card.std,
             checkpoint_sha256=self.card.weights_sha256,
             batch_size=BATCH,
+            classes=self.columns,
         )
 
     def explain(self, table: LesionTable) -> Iterator[tuple[list[Explained], MapStore]]:
@@ -99,6 +166,8 @@ class Explainer:
                         maps=store.maps[index],
                         dx=table.dx[row],
                         split=split[row],
+                        logits=store.logits[index],
+                        classes=store.classes,
                     )
                     for index, row in enumerate(rows)
                 ],
@@ -122,40 +191,133 @@ def resize_mask(mask: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def explain_images(
-    run: RunDirectory, table: LesionTable, out: Path, reporter: Reporter, *, method: str = "gradcam"
+    run: RunDirectory,
+    table: LesionTable,
+    out: Path,
+    reporter: Reporter,
+    *,
+    method: str = "gradcam",
+    request: MapRequest | None = None,
 ) -> list[str]:
-    """Write a panel for each image (original, predicted class, melanoma; one scale) and `maps.npz` with all raw maps.
+    """Write a panel for each image, `maps.npz` with all raw maps, and last a manifest of what was written.
+
+    Parameters
+    ----------
+    request : what is wanted; None takes `method` with everything else as it comes
 
     Returns
     -------
     lines : one sentence an image, as `describe` gives it
     """
-    explainer = Explainer(run, method=method)
+    request = request or MapRequest(method=method)
+    explainer = Explainer(run, method=request.method, layer=request.layer, fast=request.fast, columns=request.columns)
+    if request.against and not explainer.engine.rule.signed:
+        raise ExplainError(
+            f"{request.method} is not signed: a difference of its maps has no meaning.",
+            where="--against",
+            fix="use gradcam, hirescam, integrated_gradients, smoothgrad or occlusion",
+        )
     out = make_folder(Path(out))
+    (out / MANIFEST).unlink(missing_ok=True)  # it would speak of the files before
     stems = file_stems(table.image_id)  # an id from somebody's table may hold `/` or `..`
     lines: list[str] = []
+    written: list[Path] = []
 
     def drawn() -> Iterator[MapStore]:
         """Draw each batch as it comes, and hand on its maps."""
         for batch, store in explainer.explain(table):
             for one in batch:
-                save_image(out / f"{stems[one.image_id]}_maps.jpg", panel(one))
+                picture = panel(one) if _is_usual(request) else requested_panel(one, store, request)
+                written.append(save_image(out / f"{stems[one.image_id]}_maps.{request.ending}", picture))
                 lines.append(" · ".join(describe(one, explainer.point)))
             advance(len(lines), len(table))
             yield store
 
     with reporter.bar("explaining") as advance:
-        write_map_batches(out / "maps.npz", drawn(), len(table))
+        written.append(write_map_batches(out / "maps.npz", drawn(), len(table)))
+    write_map_manifest(out, written, run, explainer.engine)
     return lines
+
+
+def _is_usual(request: MapRequest) -> bool:
+    """Whether the picture is the usual one: the predicted class beside melanoma, by Grad-CAM."""
+    return request.method == "gradcam" and not (request.class_name or request.against)
+
+
+def write_map_manifest(out: Path, written: list[Path], run: RunDirectory, engine: MapEngine) -> Path:
+    """What the maps are and which files hold them, with size and SHA-256; it marks that all is there."""
+    rule = engine.rule
+    return write_json(
+        out / MANIFEST,
+        {
+            "run": run.name,
+            "method": engine.method,
+            "paper": rule.paper,
+            "layer": engine.layer,
+            "path": engine.path,
+            "unit": rule.unit,
+            "resolution": rule.resolution,
+            "signed": rule.signed,
+            "per_class": rule.per_class,
+            "precision": engine.precision,
+            "files": {
+                path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(written)
+            },
+        },
+    )
 
 
 def panel(one: Explained) -> np.ndarray:
     """The picture beside the maps of the predicted class and of melanoma, on one scale."""
-    columns = dict.fromkeys((one.predicted, MEL))
-    if len(columns) == 1:  # melanoma is predicted: show what speaks for the runner-up
-        columns[int(np.argsort(one.probabilities)[-2])] = None
-    maps = {CLASSES[column]: one.maps[column] for column in columns}
+    maps = {name: one.map_of(name) for name in _shown(one)}
     return compose_panel(one.image, maps, predicted=CLASSES[one.predicted], scale=shared_scale(one.maps), mask=one.mask)
+
+
+def _shown(one: Explained) -> list[str]:
+    """The predicted class and melanoma; where melanoma is predicted, the runner-up beside it."""
+    columns = dict.fromkeys((one.predicted, MEL))
+    if len(columns) == 1:
+        columns[int(np.argsort(one.probabilities)[-2])] = None
+    return [CLASSES[column] for column in columns]
+
+
+def requested_panel(one: Explained, store: MapStore, request: MapRequest) -> np.ndarray:
+    """The picture beside what was asked for: one class, two sides of a contrast, or a method's one map for all."""
+    maps, labels = _requested_maps(one, store, request)
+    scale = shared_scale(np.stack(list(maps.values())) if request.against or not store.per_class else one.maps)
+    notes = [f"{store.method} at {store.layer}"]
+    notes += [] if store.signed else ["the method leaves out evidence against"]
+    notes += [] if store.precision == "float32" else [f"{store.precision}: for pictures only"]
+    return compose_panel(
+        one.image,
+        maps,
+        predicted=CLASSES[one.predicted],
+        scale=scale,
+        mask=one.mask,
+        labels=labels,
+        unit=store.unit,
+        notes=notes,
+    )
+
+
+def _requested_maps(
+    one: Explained, store: MapStore, request: MapRequest
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Maps to show by name, and titles for those that are no class's evidence."""
+    if not store.per_class:
+        return {"any class": one.maps[0]}, {"any class": "strongest pattern of the layer; no class"}
+    if not request.against:
+        names = [request.class_name] if request.class_name else _shown(one)
+        return {name: one.map_of(name) for name in names}, {}
+    of = request.of
+    rival = request.against
+    if rival == PREDICTED:  # or the runner-up, where `of` is predicted itself
+        rival = CLASSES[int(highest_other(one.logits[None], CLASSES.index(of))[0])]
+    contrast = one.map_of(of) - one.map_of(rival)
+    return (
+        {f"{of} rather than {rival}": contrast, f"{rival} rather than {of}": -contrast},
+        {},
+    )
 
 
 def explain_one(
@@ -175,6 +337,10 @@ def explain_one(
     """
     if class_name and class_name not in CLASSES:
         raise ExplainError(f"There is no class {class_name!r}.", where="--class", expected=", ".join(CLASSES))
+    if len(table) != 1:
+        raise ExplainError(
+            f"There are {len(table)} images.", where=table.root, expected="one", fix="melascope explain RUN FOLDER"
+        )
     explainer = Explainer(run)
     ((one,), store) = next(explainer.explain(table))
     column = CLASSES.index(class_name) if class_name else one.predicted

@@ -16,22 +16,30 @@ from melascope.files import atomic_path
 
 SCHEMA_VERSION = 1
 _FACTS = ("method", "layer", "input_width", "input_height", "checkpoint_sha256")
+_LATER_FACTS = ("classes", "unit", "resolution", "signed", "per_class", "precision")  # absent in files of before
+REFERENCE = "float32"
 _MAP_HEADER = {"descr": "<f4", "fortran_order": False}
 
 
 @dataclass(frozen=True)
 class MapStore:
-    """Signed class maps of many images, in logit units, never rescaled.
+    """Raw class maps of many images, in the method's unit, never rescaled.
 
     Parameters
     ----------
     image_id : (n_images,) object
     logits : (n_images, 7) float32, from the same forward pass as the maps
-    maps : (n_images, 7, map_height, map_width) float32; positive cells raise the class's logit
+    maps : (n_images, len(classes), map_height, map_width) float32; positive cells raise the class's logit
     method : row of `melascope.explain.methods.METHODS`, e.g. `gradcam`
-    layer : name of the layer whose activations were weighted
+    layer : name of the layer whose activations were weighted; "input" where the method reads none
     input_width, input_height : pixels that the model saw
     checkpoint_sha256 : weights that made them
+    classes : whose maps these are, in their order; all seven unless a subset was asked for
+    unit : of one cell
+    resolution : what one cell stands for
+    signed : whether negative cells speak against the class
+    per_class : whether the method knows classes at all
+    precision : "float32" for numbers that are reported; anything else is for pictures only
     """
 
     image_id: np.ndarray
@@ -42,12 +50,18 @@ class MapStore:
     input_width: int
     input_height: int
     checkpoint_sha256: str
+    classes: tuple[str, ...] = CLASSES
+    unit: str = "logit per cell"
+    resolution: str = "the layer's cells"
+    signed: bool = True
+    per_class: bool = True
+    precision: str = REFERENCE
 
     def __len__(self) -> int:
         return len(self.image_id)
 
     def of(self, image_id: str) -> np.ndarray:
-        """(7, map_height, map_width) float32 maps of one image; `KeyError` if it is not here."""
+        """(len(classes), map_height, map_width) float32 maps of one image; `KeyError` if it is not here."""
         rows = np.flatnonzero(self.image_id == image_id)
         if len(rows) == 0:
             raise KeyError(image_id)
@@ -81,11 +95,13 @@ class MapStore:
                 f"The map file cannot be read ({error}).", where=path, fix="make it again with `melascope explain`"
             ) from error
         shape = (len(arrays["image_id"]), len(CLASSES))
-        if not isinstance(facts, dict) or arrays["logits"].shape != shape or arrays["maps"].shape[:2] != shape:
+        classes = tuple(facts.get("classes", CLASSES)) if isinstance(facts, dict) else ()
+        of_maps = (shape[0], len(classes))
+        if not classes or arrays["logits"].shape != shape or arrays["maps"].shape[:2] != of_maps:
             raise RunError(
                 "The map file has not one stack of maps an image.",
                 where=path,
-                expected=f"maps and logits of {shape[0]} images × {shape[1]} classes",
+                expected=f"logits of {shape[0]} images × {shape[1]} classes, and a map of each class that it names",
                 fix="make it again with `melascope explain`",
             )
         lacking = [name for name in _FACTS if name not in facts]
@@ -101,6 +117,7 @@ class MapStore:
             logits=arrays["logits"],
             maps=arrays["maps"],
             **{name: facts[name] for name in _FACTS},
+            **{name: facts[name] for name in _LATER_FACTS if name in facts} | {"classes": classes},
         )
 
 
@@ -121,7 +138,7 @@ def write_map_batches(path: Path, batches: Iterable[MapStore], n_images: int) ->
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("maps.npy", "w", force_zip64=True) as member:
             for batch in batches:
-                kinds.append((*batch.maps.shape[1:], *(getattr(batch, name) for name in _FACTS)))
+                kinds.append((*batch.maps.shape[1:], *(getattr(batch, name) for name in (*_FACTS, *_LATER_FACTS))))
                 if kinds[0] != kinds[-1]:
                     raise ValueError(f"a batch of other maps: first {kinds[0]}, now {kinds[-1]}")
                 if len(kinds) == 1:
@@ -145,7 +162,7 @@ def _facts_text(store: MapStore) -> str:
     facts = {
         "schema_version": SCHEMA_VERSION,
         "class_order": list(CLASSES),
-        **{name: getattr(store, name) for name in _FACTS},
-        "scale": "signed, logit units, not rescaled",
+        **{name: getattr(store, name) for name in (*_FACTS, *_LATER_FACTS)},
+        "scale": f"{'signed' if store.signed else 'without evidence against'}, {store.unit}, not rescaled",
     }
     return json.dumps(facts, sort_keys=True)
