@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import weakref
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from melascope.classes import CLASSES
 from melascope.cli import app
-from melascope.errors import CheckpointError, MelascopeError, RunError
+from melascope.errors import CheckpointError, ExplainError, MelascopeError, RunError
+from melascope.files import MANIFEST, read_json, sha256_file
 from melascope.stages import explaining
-from melascope.stages.explaining import Explainer, check_same_model, explain_images, explain_one
+from melascope.stages.explaining import Explainer, MapRequest, check_same_model, explain_images, explain_one
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import predict_images, read_images
 from melascope.tables.maps import MapStore
@@ -132,6 +135,106 @@ def test_explaining_that_fails_leaves_no_map_file(finished, few, tmp_path, monke
     with pytest.raises(RunError, match="gone"):
         explain_images(finished, few, tmp_path, Reporter.silent())
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".jpg"] * 4
+
+
+def test_the_manifest_names_what_was_written(finished, few, tmp_path):
+    explain_images(finished, few, tmp_path, Reporter.silent(), request=MapRequest(ending="webp", fast=True))
+    told = read_json(tmp_path / MANIFEST)
+    assert {name: sha256_file(tmp_path / name) for name in told["files"]} == {
+        name: entry["sha256"] for name, entry in told["files"].items()
+    }
+    assert sorted(told["files"]) == sorted(path.name for path in tmp_path.iterdir() if path.name != MANIFEST)
+    assert len(list(tmp_path.glob("*_maps.webp"))) == 7
+    store = MapStore.read(tmp_path / "maps.npz")
+    for name in ("method", "layer", "unit", "resolution", "signed", "per_class", "precision"):
+        assert told[name] == getattr(store, name)
+    assert told["precision"] == "bfloat16, channels last"
+
+
+@pytest.fixture
+def panels(monkeypatch):
+    """What each panel was drawn from."""
+    drawn, real = [], explaining.compose_panel
+
+    def note(image, maps, **options):
+        drawn.append((maps, options))
+        return real(image, maps, **options)
+
+    monkeypatch.setattr(explaining, "compose_panel", note)
+    return drawn
+
+
+def test_one_class_by_another_method(finished, few, tmp_path, panels):
+    request = MapRequest(method="occlusion", class_name="nv")
+    explain_images(finished, few.subset(np.arange(2)), tmp_path, Reporter.silent(), request=request)
+    store = MapStore.read(tmp_path / "maps.npz")
+    assert store.classes == ("nv",) and store.maps.shape[:2] == (2, 1) and store.logits.shape == (2, 7)
+    assert (store.layer, store.unit) == ("input", "logit")
+    (maps, options), _ = panels
+    np.testing.assert_array_equal(maps["nv"], store.maps[0, 0])
+    assert options["unit"] == "logit" and options["notes"][0] == "occlusion at input"
+    assert options["scale"] == max(store.maps[0].max(), 0)
+
+
+@pytest.mark.parametrize(
+    ("class_name", "against", "stored"), [("", "predicted", 7), ("bcc", "predicted", 7), ("", "nv", 2)]
+)
+def test_contrast_shows_both_sides_of_one_difference(finished, few, tmp_path, panels, class_name, against, stored):
+    request = MapRequest(class_name=class_name, against=against)
+    explain_images(finished, few.subset(np.arange(3)), tmp_path, Reporter.silent(), request=request)
+    store, of = MapStore.read(tmp_path / "maps.npz"), class_name or "mel"
+    assert store.maps.shape[1] == stored
+    for row, (maps, options) in enumerate(panels):
+        others = [name for name in CLASSES if name != of]
+        rival = max(others, key=lambda name: store.logits[row, CLASSES.index(name)]) if stored == 7 else against
+        both = store.maps[row, store.classes.index(of)] - store.maps[row, store.classes.index(rival)]
+        assert list(maps) == [f"{of} rather than {rival}", f"{rival} rather than {of}"]
+        np.testing.assert_array_equal(maps[f"{of} rather than {rival}"], both)
+        np.testing.assert_array_equal(maps[f"{rival} rather than {of}"], -both)
+        assert options["scale"] == np.abs(both).max()
+
+
+def test_a_method_without_classes_shows_one_map(finished, few, tmp_path, panels):
+    one = few.subset(np.arange(1))
+    explain_images(finished, one, tmp_path, Reporter.silent(), request=MapRequest(method="eigencam"))
+    ((maps, options),) = panels
+    assert list(maps) == ["any class"] and "no class" in options["labels"]["any class"]
+    assert "the method leaves out evidence against" in options["notes"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--class", "melanoma"), "melanoma"),
+        (("--against", "melanoma"), "melanoma"),
+        (("--against", "mel"), "minus itself"),
+        (("--format", "gif"), "gif"),
+        (("--method", "gradcamm"), "gradcamm"),
+        (("--layer", "blocks[99]"), r"blocks\.99"),
+        (("--method", "occlusion", "--layer", "bn2"), "no layer"),
+        (("--method", "scorecam", "--against", "nv"), "not signed"),
+        (("--map-columns", "image_id=file"), "no CSV"),
+    ],
+)
+def test_what_cannot_be_explained_is_told_before_anything_is_written(finished, place, tmp_path, flags, says):
+    done = melascope("explain", finished.root, place / "phantom", "--out", tmp_path / "out", *flags)
+    assert isinstance(done.exception, MelascopeError)
+    assert re.search(says, str(done.exception))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_stale_manifest_does_not_outlive_a_new_attempt(finished, few, tmp_path, monkeypatch):
+    explain_images(finished, few.subset(np.arange(1)), tmp_path, Reporter.silent())
+    assert (tmp_path / MANIFEST).is_file()
+    monkeypatch.setattr(explaining, "load_image", lambda *_: (_ for _ in ()).throw(RunError("gone")))
+    with pytest.raises(RunError, match="gone"):
+        explain_images(finished, few.subset(np.arange(1)), tmp_path, Reporter.silent())
+    assert not (tmp_path / MANIFEST).exists()
+
+
+def test_the_seeds_command_takes_one_image(finished, few, tmp_path):
+    with pytest.raises(ExplainError, match="7 images"):
+        explain_one(finished, few, tmp_path / "overlay.png")
 
 
 def test_the_seeds_command_names_the_file_that_it_wrote(finished, few, tmp_path):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from melascope.classes import CLASSES
 from melascope.errors import RunError
 from melascope.tables.maps import MapStore
 
@@ -32,6 +34,38 @@ def test_what_is_written_is_read_back_exactly(tmp_path):
     assert np.array_equal(again.maps, one.maps) and np.array_equal(again.logits, one.logits)
     for name in ("method", "layer", "input_width", "input_height", "checkpoint_sha256"):
         assert getattr(again, name) == getattr(one, name)
+
+
+def test_a_subset_of_the_classes_and_what_the_maps_mean_are_kept(tmp_path):
+    """Logits are always of all seven classes, maps of those that are named."""
+    whole = store()
+    one = replace(
+        whole,
+        maps=whole.maps[:, [4, 5]],
+        classes=("mel", "nv"),
+        unit="weighted activation",
+        resolution="the input's pixels",
+        signed=False,
+        per_class=False,
+        precision="bfloat16, channels last",
+    )
+    path = one.write(tmp_path / "maps.npz")
+    again = MapStore.read(path)
+    assert np.array_equal(again.maps, one.maps) and again.logits.shape == (3, 7)
+    for name in ("classes", "unit", "resolution", "signed", "per_class", "precision"):
+        assert getattr(again, name) == getattr(one, name)
+    with np.load(path) as archive:
+        assert "without evidence against, weighted activation" in str(archive["facts"])
+
+
+def test_a_file_from_before_these_facts_is_grad_cam_of_all_classes(tmp_path):
+    path = store().write(tmp_path / "maps.npz")
+    with np.load(path) as archive:
+        facts = json.loads(str(archive["facts"]))
+    for name in ("classes", "unit", "resolution", "signed", "per_class", "precision"):
+        del facts[name]
+    again = MapStore.read(changed(path, facts=np.array(json.dumps(facts))))
+    assert again.classes == CLASSES and again.unit == "logit per cell" and again.precision == "float32"
 
 
 def test_finds_selects_and_joins():
@@ -68,6 +102,7 @@ FOREIGN = {
     "no maps": {"maps": None},
     "pickled ids": {"image_id": np.array([{"a": 1}, 2, 3], dtype=object)},
     "maps of other images": {"maps": np.zeros((2, 7, 2, 3), np.float32)},
+    "fewer maps than classes named": {"facts": np.array(json.dumps(FACTS | {"classes": ["mel", "nv"]}))},
     "maps of other classes": {"maps": np.zeros((3, 5, 2, 3), np.float32)},
 }
 

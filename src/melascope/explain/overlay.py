@@ -24,6 +24,8 @@ OPACITY = 0.75
 """Share of the palette's colour where evidence is at the top of the scale."""
 
 _FULL_AT = 0.5  # share of the scale at which the palette has reached its full opacity
+_ONE_THREAD = 2**18 - 1  # multiplications up to which OpenBLAS wakes no threads; those wait for 16 ms in a loop
+_SMALLEST_STRIP = 8  # rows; maps so fine are worth the threads
 _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".png": "PNG"}
 _OPTIONS: dict[str, dict] = {
     "JPEG": {"quality": 90, "subsampling": "4:2:0"},  # as the release's own files; 4:4:4 takes half as long again
@@ -47,7 +49,12 @@ def upsample_map(values: np.ndarray, width: int, height: int) -> np.ndarray:
     picture : (height, width) float32
     """
     checked = _finite_map(values)
-    return _weights(checked.shape[0], height) @ checked @ _weights(checked.shape[1], width).T
+    rows, columns = _weights(checked.shape[0], height) @ checked, _weights(checked.shape[1], width).T
+    picture = np.empty((height, width), dtype=np.float32)
+    strip = max(_SMALLEST_STRIP, _ONE_THREAD // columns.size)
+    for top in range(0, height, strip):
+        np.matmul(rows[top : top + strip], columns, out=picture[top : top + strip])
+    return picture
 
 
 @lru_cache(maxsize=64)
