@@ -67,7 +67,7 @@ def test_from_loose_images_to_a_gallery(place):
     (run,) = (place / "runs").glob("*__tiny-s1")
     predictions = Predictions.read(run / "predictions.parquet")
     assert set(predictions.dx) >= {"mel", "nv"} and len(set(predictions.lesion_id)) < 80
-    page = melascope("gallery", run, "--cases", ",".join(predictions.of_split("test").image_id[:2]))
+    page = melascope("gallery", run, "--tests", "0", "--cases", ",".join(predictions.of_split("test").image_id[:2]))
     assert Path(page.split()[-1]).is_file()
 
 

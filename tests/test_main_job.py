@@ -239,13 +239,14 @@ def test_a_stopped_training_ends_like_an_undisturbed_one(place, run, stop):
 
 
 def test_the_gallery_chooses_its_cases_and_lies_in_the_run(run):
-    done = melascope("gallery", run.root)
+    done = melascope("gallery", run.root, "--tests", "2")
     assert done.exit_code == 0, (done.output, done.exception)
     missed = Predictions.read(run.predictions).of_split("test")
     missed = missed.subset(missed.dx == "mel")
     missed = missed.image_id[~OperatingPoint.read(run.operating_point).is_positive(missed.probabilities)]
-    page = (run.gallery / "index.html").read_text()
-    assert "phantom" in page and all(str(image_id) in page for image_id in missed)
+    assert "phantom" in (run.gallery / "index.html").read_text()
+    notes = (run.gallery / "FIGURES.md").read_text()
+    assert "phantom" in notes and all(f"`images/{image_id}_overlay_" in notes for image_id in missed)
 
 
 def test_predict_explain_and_the_seeds_command(place, run, tmp_path):
