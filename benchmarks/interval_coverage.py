@@ -9,8 +9,8 @@ chances. `evaluate` and `compare` judge every collection as they would a user's 
 over `POPULATIONS` collections of `POPULATION` lesions. A cell tells in what share of the collections the interval held
 it, in %. Collections that give no interval do not count, but their share is told.
 
-Melanoma is the target. Collections with fewer than `MIN_LESIONS` melanoma lesions stand in a table of their own; those
-without melanoma are left out.
+Melanoma is the target. Shares of melanomas count where at least `MIN_LESIONS` lesions of it are shown; what fewer gave
+stands in a line of its own. Collections without melanoma are left out.
 """
 
 from __future__ import annotations
@@ -52,6 +52,9 @@ THRESHOLDS = (0.05, 0.1, 0.2, 0.3)
 COVERAGE = 0.8
 BAND = (0.93, 0.97)
 MIN_GIVEN = 50
+
+OF_MELANOMAS = ("recall of mel", "sensitivity", "mel called nv", "missed_of_all", "lesion_sens", "top_class_sens")
+"""How the names of shares of melanomas begin."""
 
 
 def collection(n_lesions: int, alike: float, rng: np.random.Generator) -> dict[str, Predictions]:
@@ -193,9 +196,9 @@ class Tally:
         return 1 - (self.below + self.above) / self.given if self.given else float("nan")
 
 
-def coverage(n_lesions: int, alike: float, truth: Truth, *, repeats: int, draws: int) -> dict[tuple[str, bool], Tally]:
-    """Judge `repeats` collections: (figure, has it `MIN_LESIONS` melanoma lesions) -> how often its interval held."""
-    found: dict[tuple[str, bool], Tally] = defaultdict(Tally)
+def coverage(n_lesions: int, alike: float, truth: Truth, *, repeats: int, draws: int) -> dict[str, Tally]:
+    """Judge `repeats` collections: figure -> how often its interval held the truth."""
+    found: dict[str, Tally] = defaultdict(Tally)
     for number in range(repeats):
         tables = collection(n_lesions, alike, np.random.default_rng([2, n_lesions, round(100 * alike), number]))
         labels, first = tables["first"].labels, np.unique(tables["first"].lesion_id.astype(str), return_index=True)[1]
@@ -203,22 +206,23 @@ def coverage(n_lesions: int, alike: float, truth: Truth, *, repeats: int, draws:
         if counts[MEL] == 0:
             continue
         for name, figure in figures_of(tables, draws=draws, seed=number).items():
-            found[name, bool(counts[MEL] >= MIN_LESIONS)].add(figure, truth.value(name, counts > 0))
+            few = name.removeprefix("difference: ").startswith(OF_MELANOMAS) and counts[MEL] < MIN_LESIONS
+            found[f"{name}, few" if few else name].add(figure, truth.value(name, counts > 0))
     return found
 
 
-def table(settings: dict[int, dict[tuple[str, bool], Tally]], *, enough: bool) -> Iterator[str]:
+def rows(settings: dict[int, dict[str, Tally]]) -> Iterator[str]:
     """Markdown: a line a figure, a column a size of the collection; a cell outside the band is marked *."""
     yield "| figure | " + " | ".join(f"{n}" for n in settings) + " |"
     yield "|---" * (1 + len(settings)) + "|"
-    for name in dict.fromkeys(name for found in settings.values() for name, _ in found):
-        cells = [_cell(found.get((name, enough), Tally())) for found in settings.values()]
-        yield f"| {name} | " + " | ".join(cells) + " |"
+    names = dict.fromkeys(name for found in settings.values() for name in found)
+    for name in sorted(names, key=lambda name: name.endswith(", few")):
+        yield f"| {name} | " + " | ".join(_cell(found.get(name, Tally())) for found in settings.values()) + " |"
 
 
 def _cell(tally: Tally) -> str:
     if tally.given < MIN_GIVEN:
-        return f"– ({tally.given})"
+        return "–"
     chance = 2 * np.sqrt(0.95 * 0.05 / tally.given)
     outside = "" if BAND[0] - chance <= tally.coverage <= BAND[1] + chance else "*"
     share = "" if tally.given == tally.collections else f" ({tally.given / tally.collections:.0%} given)"
@@ -237,9 +241,8 @@ def main() -> None:
         truth, start, settings = Truth.of(alike), time.time(), {}
         for n_lesions in options.lesions:
             settings[n_lesions] = coverage(n_lesions, alike, truth, repeats=options.repeats, draws=options.draws)
-        for enough, told in ((True, "at least"), (False, "fewer than")):
-            print(f"\nImages of a lesion alike {alike:g}; {told} {MIN_LESIONS} melanoma lesions. Coverage in %.\n")
-            print("\n".join(table(settings, enough=enough)))
+        print(f"\nImages of a lesion alike {alike:g}. Coverage in %, by lesions in the collection.\n")
+        print("\n".join(rows(settings)))
         print(f"\n{options.repeats} collections a size, {options.draws} draws, {time.time() - start:.0f} s", flush=True)
     error = 100 * np.sqrt(0.95 * 0.05 / options.repeats)
     print(f"Sampling error of a cell: ±{error:.1f} (one standard error at 95 %; more where fewer collections count).")

@@ -99,7 +99,7 @@ def test_each_draw_is_the_figure_of_the_images_drawn(seed, n_lesions):
         again = np.repeat(np.arange(len(lesion)), draw[lesion].astype(int))
         expected = naive_areas(confidence[again], wrong[again])
         assert (values["aurc"][row], values["augrc"][row]) == pytest.approx(expected, abs=1e-9)
-        for column, cut in enumerate(confidence_cuts(confidence, len(COVERAGES))):
+        for column, cut in enumerate(confidence_cuts(confidence[again], len(COVERAGES))):  # each draw has its own cut
             accepted = again[confidence[again] >= cut]
             melanomas = (labels[accepted] == MEL).sum()
             if len(accepted):
@@ -155,7 +155,7 @@ def test_melanomas_missed_among_the_accepted_by_hand():
     assert (half.missed_of_all.value, half.missed_of_all.n) == (1 / 4, 4)
     assert (whole.n_images, whole.n_target, whole.n_missed) == (8, 4, 2)
     assert whole.missed == whole.missed_of_all
-    assert half.missed.low is None  # of two lesions: many a draw holds neither
+    assert half.missed.low < 0.06 and half.missed.high > 0.94  # of two lesions: hardly anything is known
     assert half.missed_of_all.low < 0.1 and half.missed_of_all.high > 0.6  # of four next to nothing is known
 
 

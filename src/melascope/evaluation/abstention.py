@@ -18,7 +18,7 @@ Traub et al.; for the AUGRC that is what a random order of equal confidences giv
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -198,8 +198,7 @@ class AcceptanceTally:
         """
         by_step = weighted(self.cells, weights).reshape(2, 3, STEPS, len(weights))
         aurc, augrc = areas(*by_step.sum(axis=1))
-        by_coverage = by_step.reshape(2, 3, len(COVERAGES), -1, len(weights)).sum(axis=3)
-        right, wrong = np.moveaxis(np.cumsum(by_coverage, axis=2), 3, 1)  # each (draws, 3, n_coverages)
+        right, wrong = np.moveaxis(accepted_at(COVERAGES, by_step), 3, 1)  # each (draws, 3, n_coverages)
         _, found, missed = np.moveaxis(right + wrong, 1, 0)
         return {
             "aurc": aurc,
@@ -267,6 +266,24 @@ def confidence_cuts(confidence: np.ndarray, steps: int) -> np.ndarray:
     """Lowest accepted confidence (steps,) at the coverages 1/steps, 2/steps, … 1, for confidences (n_images,)."""
     ranks = -(-np.arange(1, steps + 1) * len(confidence) // steps)  # rounded up, without a float's error
     return np.sort(confidence)[::-1][ranks - 1]
+
+
+def accepted_at(coverages: Sequence[float], by_step: np.ndarray) -> np.ndarray:
+    """Weight of the accepted at each coverage, which every draw reaches at a confidence of its own.
+
+    Parameters
+    ----------
+    by_step : (…, n_steps, draws) weight of the images by falling confidence
+
+    Returns
+    -------
+    accepted : (…, n_coverages, draws) of the first steps that together hold the coverage
+    """
+    accepted = np.cumsum(by_step, axis=-2)
+    everyone = accepted.reshape(-1, *accepted.shape[-2:]).sum(axis=0)
+    share = everyone / np.where(everyone[-1] > 0, everyone[-1], 1.0)
+    last = np.stack([(share < coverage - 1e-9).sum(axis=0) for coverage in coverages]).clip(max=len(share) - 1)
+    return np.take_along_axis(accepted, np.broadcast_to(last, (*by_step.shape[:-2], *last.shape)), axis=-2)
 
 
 def areas(right: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -207,7 +207,7 @@ CALIBRATION_FIGURES: dict[str, CalibrationFigure] = {
     "nll": CalibrationFigure(nll, "log"),
     "brier_score": CalibrationFigure(brier_score, "log_odds", top=2.0),
     "expected_calibration_error": CalibrationFigure(top_class_error, bins_of="top_class"),
-    "target_brier_score": CalibrationFigure(target_brier_score, "log_odds"),
+    "target_brier_score": CalibrationFigure(target_brier_score, "log_odds", compares=True),
     "target_expected_calibration_error": CalibrationFigure(target_error, bins_of="target"),
     "target_observed_to_expected": CalibrationFigure(observed_to_expected, "log", compares=True),
     "target_calibration_slope": CalibrationFigure(calibration_slope, compares=True),

@@ -9,7 +9,9 @@ from string import ascii_uppercase
 
 import numpy as np
 
+from melascope.classes import CLASSES
 from melascope.errors import DataError, Problem, TableError
+from melascope.evaluation.class_means import ClassHits, mean_difference_interval, mean_share_interval
 from melascope.evaluation.common_images import CommonImages, Entry, common_images
 from melascope.evaluation.comparison import (
     COMPARED,
@@ -25,8 +27,9 @@ from melascope.evaluation.counting import each_once, lesion_numbers, n_distinct
 from melascope.evaluation.decisions import CELLS, DECISION_FIGURES
 from melascope.evaluation.differences import difference_interval, paired_share_interval
 from melascope.evaluation.evaluate import NO_HISTOLOGY
-from melascope.evaluation.intervals import interval
+from melascope.evaluation.intervals import MIN_LESIONS, interval
 from melascope.evaluation.metrics import METRICS, Sample, Tally
+from melascope.evaluation.ranking import AREAS
 from melascope.evaluation.subject import Subject, spread_of
 from melascope.evaluation.target import target_name
 from melascope.files import canonical_json
@@ -162,6 +165,11 @@ def _recipe_of(entry: Entry) -> str:
     return canonical_json([recipe, *data])
 
 
+_MEANS_OF_RECALL = tuple(
+    name for name, one in COMPARED.items() if one.key in _OF_ALL_CLASSES and METRICS[one.key[1]].mean_of == "recall"
+)
+
+
 @dataclass(frozen=True)
 class Judged:
     """One entry's figures, all draws at once.
@@ -181,17 +189,18 @@ class Judged:
         return replace(self, subject=self.subject.for_draws())
 
     def values(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Figure of `COMPARED` -> (draws,) under lesion weights (draws, n_units), NaN where undefined."""
+        """Figure of `COMPARED`, and recall of each of `CLASSES`, -> (draws,) under lesion weights (draws, n_units)."""
         tally = Tally(self.subject.images, weights)
         found = self.subject.values(weights) | {key: METRICS[key[1]].function(tally) for key in _OF_ALL_CLASSES}
         missing = np.full(len(weights), np.nan)  # a figure at a threshold that there is not
-        return {name: found.get(one.key, missing) for name, one in COMPARED.items()}
+        recalls = dict(zip(CLASSES, METRICS["recall"].function(tally).T, strict=True))
+        return {name: found.get(one.key, missing) for name, one in COMPARED.items()} | recalls
 
     @cached_property
     def point(self) -> dict[str, float]:
         """Every figure of the images as they are, NaN where undefined."""
         values = self.values(each_once(self.subject.images.n_lesions))
-        return {name: float(value[0]) for name, value in values.items()}
+        return {name: float(values[name][0]) for name in COMPARED}
 
     def under(self, name: str) -> np.ndarray:
         """(n,) bool: images (or lesions) that the figure is a share or mean of."""
@@ -236,6 +245,17 @@ class Pool:
         """(n,) in [0, 1]: share of the seeds that get an image (or lesion) right, among those of a share."""
         return np.mean([one.hits(name)[one.under(name)] for one in self.judged], axis=0)
 
+    def recalls(self) -> list[ClassHits]:
+        """Which images of each class that occurs are called so, as a share of the seeds."""
+        sample = self.judged[0].subject.images
+        right = np.mean([one.subject.images.predicted == sample.labels for one in self.judged], axis=0)
+        of_class = {name: sample.labels == column for column, name in enumerate(CLASSES)}
+        return [
+            ClassHits(right[images], self.spread(name), n_distinct(sample.lesion[images]))
+            for name, images in of_class.items()
+            if images.any()
+        ]
+
     @property
     def has_threshold(self) -> bool:
         """Whether it has a frozen point; `by_recipe` pools no run that has one with one that has none."""
@@ -253,6 +273,7 @@ class Basis:
     n: int
     n_lesions: int
     weakest: int
+    least: int = MIN_LESIONS
 
     @classmethod
     def of(cls, name: str, *pools: Pool) -> Basis:
@@ -261,9 +282,11 @@ class Basis:
         sample, truth = (by_unit[COMPARED[name].unit] for by_unit in (subject.samples, subject.truths))
         rows = np.any([one.under(name) for pool in pools for one in pool.judged], axis=0)
         n_lesions = n_distinct(sample.lesion[rows])
-        ranks = "target" in COMPARED[name].key
-        sides = [n_distinct(sample.lesion[truth == side]) for side in (True, False)]
-        return cls(int(rows.sum()), n_lesions, min(sides) if ranks else n_lesions)
+        if "target" not in COMPARED[name].key:
+            return cls(int(rows.sum()), n_lesions, n_lesions)
+        sides = (n_distinct(sample.lesion[truth == side]) for side in (True, False))
+        area = AREAS[COMPARED[name].key[-1]]
+        return cls(int(rows.sum()), n_lesions, area.rests_on(*sides), area.least)
 
     def estimate(self, name: str, value: float, ends: tuple[float, float] | None) -> Estimate:
         low, high = ends or (None, None)
@@ -280,8 +303,11 @@ def _figure(pool: Pool, name: str) -> Figure:
     if np.isnan(value):
         return _undefined(name, pool)
     basis = Basis.of(name, pool)
+    if name in _MEANS_OF_RECALL:
+        shares = [one.share for one in pool.recalls()]
+        return basis.estimate(name, value, mean_share_interval(shares, basis.n_lesions))
     n = basis.n if compared.is_share else None
-    shape = {"is_share": compared.is_share, "n": n, "top": compared.top}
+    shape = {"is_share": compared.is_share, "n": n, "top": compared.top, "least": basis.least}
     return basis.estimate(name, value, interval(value, pool.spread(name), basis.weakest, **shape))
 
 
@@ -311,8 +337,10 @@ def _difference(first: Pool, other: Pool, name: str) -> Figure:
     drawn = other.spread(name) - first.spread(name)
     if COMPARED[name].is_share:
         ends = paired_share_interval(other.hits(name) - first.hits(name), drawn, basis.n_lesions)
+    elif name in _MEANS_OF_RECALL:
+        ends = mean_difference_interval(first.recalls(), other.recalls(), basis.n_lesions)
     else:
-        ends = difference_interval(value, drawn, basis.weakest, COMPARED[name].top)
+        ends = difference_interval(value, drawn, basis.weakest, COMPARED[name].top, least=basis.least)
     return basis.estimate(name, value, ends)
 
 

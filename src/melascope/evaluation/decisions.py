@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from melascope.evaluation.counting import counts_by_lesion, ratio, weighted
+from melascope.evaluation.intervals import ratio_interval
 from melascope.tables.results import Figure, figures_as_json, figures_from_json
 
 CELLS = ("tp", "fn", "fp", "tn")
@@ -58,6 +59,29 @@ def predictive_values(
     found, alarms = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
     missed, spared = (1 - sensitivity) * prevalence, specificity * (1 - prevalence)
     return ratio(found, found + alarms), ratio(spared, spared + missed)
+
+
+def predictive_interval(
+    name: str, sensitivity: tuple[float, float, float], specificity: tuple[float, float, float], prevalence: float
+) -> tuple[float, float] | None:
+    """95 % interval of PPV or NPV at another prevalence, from those of sensitivity and specificity.
+
+    Both follow from a ratio, which `ratio_interval` knows: the odds against a positive are (1 - specificity) /
+    sensitivity · (1 - prevalence) / prevalence, those against a negative (1 - sensitivity) / specificity · prevalence /
+    (1 - prevalence). Target images and others are of different lesions, so their errors are independent.
+
+    Parameters
+    ----------
+    name : "ppv" or "npv"
+    sensitivity, specificity : (value, low, high); without ends there is no interval.
+    """
+    if None in (*sensitivity, *specificity):
+        return None
+    right, wrong = (sensitivity, specificity) if name == "ppv" else (specificity, sensitivity)
+    value, low, high = wrong
+    odds = (1 - prevalence) / prevalence if name == "ppv" else prevalence / (1 - prevalence)
+    least, most = ratio_interval((1 - value, 1 - high, 1 - low), right)
+    return 1 / (1 + odds * most), 1 / (1 + odds * least)
 
 
 @dataclass(frozen=True)

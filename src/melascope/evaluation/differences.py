@@ -5,7 +5,7 @@ the draws of the difference give its standard error. The interval is laid out fr
 
 - *Two shares of the same images* (sensitivity, specificity, accuracy): Tango's score interval for matched pairs (1998,
   Stat. Med. 17, 891) at an effective number of pairs: the variance of the draws, against that of as many independent
-  pairs, is the design effect; Student's t lowers the number for few lesions, as in `intervals.share_interval`. It never
+  pairs, is the design effect. It never
   degenerates: two models that agree on all of 72 melanomas differ by -0.05 to 0.05, not by exactly 0. Several seeds are
   averaged image by image first; an image then counts as lost or gained in part.
 - *Any other bounded figure* (AUROC, balanced accuracy …): the difference ± Student's t of the rarer side's lesions
@@ -25,6 +25,7 @@ above 80 % sensitivity 93 to 95 %, false alarms 94 to 97 %; balanced accuracy 93
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
@@ -65,6 +66,36 @@ def score_interval(gained: float, lost: float, n: float, level: float = LEVEL) -
     return float(low), float(high)
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """How many independent pairs some images are worth, and how many of them one model gets right and the other wrong.
+
+    Parameters
+    ----------
+    gained, lost : pairs that only the other, or only the first, gets right; fractions.
+    n : pairs.
+    """
+
+    gained: float
+    lost: float
+    n: float
+
+    @classmethod
+    def of(cls, gains: np.ndarray, values: np.ndarray, n_lesions: int) -> Pairs:
+        """From `gains` (n_images,) and their mean in each bootstrap draw, `values` (draws,)."""
+        n, value = len(gains), float(gains.mean())
+        gained, lost = float(gains[gains > 0].sum()) / n, float(-gains[gains < 0].sum()) / n
+        independent = float(((gains - value) ** 2).sum()) / n**2
+        drawn = float(np.nanvar(values)) * n_lesions / (n_lesions - 1) if n_lesions > 1 else 0.0
+        design_effect = max(1.0, drawn / independent) if independent > 0 else 1.0
+        if (gained + lost) * n_lesions < FEW:
+            design_effect = max(design_effect, n / n_lesions)  # as if a lesion's images always agreed: the safe side
+        whole = gained + lost - value**2  # variance of one pair, were every gain and loss a whole one
+        averaging = whole / (independent * n) if independent > 0 else 1.0  # above 1 where seeds were averaged
+        effective = n * averaging / design_effect
+        return cls(gained * effective, lost * effective, effective)
+
+
 def paired_share_interval(gains: np.ndarray, values: np.ndarray, n_lesions: int) -> tuple[float, float] | None:
     """Interval of the difference of two shares of the same images, by the rule at the top of this file.
 
@@ -76,22 +107,12 @@ def paired_share_interval(gains: np.ndarray, values: np.ndarray, n_lesions: int)
     """
     if n_lesions < 2 or len(values) == 0 or np.isfinite(values).mean() < MIN_DEFINED:
         return None
-    n, value = len(gains), float(gains.mean())
-    gained, lost = float(gains[gains > 0].sum()), float(-gains[gains < 0].sum())
-    independent = float(((gains - value) ** 2).sum()) / n**2
-    drawn = float(np.nanvar(values)) * n_lesions / (n_lesions - 1)
-    design_effect = max(1.0, drawn / independent) if independent > 0 else 1.0
-    if (gained + lost) / n * n_lesions < FEW:
-        design_effect = max(design_effect, n / n_lesions)  # as if a lesion's images always agreed: the safe side
-    whole = (gained + lost) / n - value**2  # variance of one pair, were every gain and loss a whole one
-    averaging = whole / (independent * n) if independent > 0 else 1.0  # above 1 where seeds were averaged
-    shortening = (float(ndtri((1 + LEVEL) / 2)) / float(stdtrit(n_lesions - 1, (1 + LEVEL) / 2))) ** 2
-    effective = n * averaging / design_effect * shortening
-    return score_interval(gained / n * effective, lost / n * effective, effective)
+    pairs = Pairs.of(gains, values, n_lesions)
+    return score_interval(pairs.gained, pairs.lost, pairs.n)
 
 
 def difference_interval(
-    value: float, values: np.ndarray, n_lesions: int, top: float | None = 1.0
+    value: float, values: np.ndarray, n_lesions: int, top: float | None = 1.0, *, least: int = MIN_LESIONS
 ) -> tuple[float, float] | None:
     """Interval of the difference of any other figure, by the rule at the top of this file.
 
@@ -99,10 +120,10 @@ def difference_interval(
     ----------
     value : the difference itself.
     values : (draws,) the difference in each bootstrap draw, NaN where undefined.
-    n_lesions : distinct lesions of the rarer side; fewer than `MIN_LESIONS` have no interval.
+    n_lesions : distinct lesions of the rarer side; fewer than `least` have no interval.
     top : the figure's highest possible value, so that the difference lies in [-top, top]; None for one without bounds.
     """
-    if n_lesions < MIN_LESIONS or len(values) == 0 or np.isfinite(values).mean() < MIN_DEFINED:
+    if n_lesions < least or len(values) == 0 or np.isfinite(values).mean() < MIN_DEFINED:
         return None
     if top is None:
         return percentile_interval(values)

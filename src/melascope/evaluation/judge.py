@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from melascope.classes import CLASSES
+from melascope.evaluation.class_means import ClassShare, f1, mean_f1_interval, mean_share_interval
 from melascope.evaluation.counting import each_once, n_distinct
-from melascope.evaluation.decisions import DECISION_FIGURES, PREVALENCES, Decision, at_prevalence
-from melascope.evaluation.intervals import interval
+from melascope.evaluation.decisions import DECISION_FIGURES, PREVALENCES, Decision, at_prevalence, predictive_interval
+from melascope.evaluation.intervals import MIN_LESIONS, interval
 from melascope.evaluation.metrics import METRICS, Metric, Tally
 from melascope.evaluation.ranking import AREAS
 from melascope.evaluation.record import Group, Level
@@ -107,11 +109,29 @@ class Judge:
         of_class = sample.labels == CLASSES.index(one) if one else everything
         if np.isnan(self.point[key]):
             return NotApplicable(_undefined(metric, unit, one, of_class))
+        if metric.mean_of:
+            return self._mean_over_classes(key, metric)
         called = sample.predicted == CLASSES.index(one) if one else everything
         images = {"all": everything, "class": of_class, "others": ~of_class, "called": called}[metric.rests_on]
         n_lesions = sample.lesions_among(images)
         weakest = _weakest(sample.lesion, of_class) if metric.compares else n_lesions
         return self._estimate(key, int(images.sum()), n_lesions, weakest, is_share=metric.is_share)
+
+    def _mean_over_classes(self, key: Key, metric: Metric) -> Figure:
+        unit, sample, shares = key[0], self.subject.samples[key[0]], []
+        for column, one in enumerate(CLASSES):
+            images = of_class = sample.labels == column
+            if not of_class.any():
+                continue
+            names = [(unit, name, one) for name in ("recall", "ppv")]
+            value, spread = ([values.get(name, np.empty(0)) for name in names] for values in (self.point, self.spread))
+            if metric.mean_of == "f1":
+                images = of_class | (sample.predicted == column)
+                value, spread = [f1(*value)], [f1(*spread)]
+            shares.append(ClassShare(float(value[0]), spread[0], int(images.sum()), sample.lesions_among(images)))
+        n_lesions = n_distinct(sample.lesion)
+        ends = (mean_f1_interval if metric.mean_of == "f1" else mean_share_interval)(shares, n_lesions)
+        return Estimate(self.point[key], *(ends or (None, None)), n=len(sample), n_lesions=n_lesions, unit=unit)
 
     def _row_share(self, unit: str, one: str, called: str) -> Figure:
         key, sample = (unit, "row_share", one, called), self.subject.samples[unit]
@@ -126,9 +146,10 @@ class Judge:
         if np.isnan(self.point[key]):
             what = target_name(self.subject.target)
             return NotApplicable(f"n=0 {unit}s other than {what}" if truth.any() else f"n=0 {unit}s of {what}")
-        n_lesions = n_distinct(sample.lesion)
-        weakest = _weakest(sample.lesion, truth)
-        return self._estimate(key, len(sample), n_lesions, weakest, is_share=False, top=AREAS[name].top)
+        area, n_lesions = AREAS[name], n_distinct(sample.lesion)
+        weakest = area.rests_on(n_distinct(sample.lesion[truth]), n_distinct(sample.lesion[~truth]))
+        shape = {"is_share": False, "top": area.top, "least": area.least}
+        return self._estimate(key, len(sample), n_lesions, weakest, **shape)
 
     def _decision(self, decision: tuple[str, str], name: str) -> Figure:
         figure, calls, key = DECISION_FIGURES[name], self.subject.calls[decision], (*decision, name)
@@ -143,14 +164,18 @@ class Judge:
         calls, key = self.subject.calls[decision], (*decision, at_prevalence(name, prevalence))
         if np.isnan(self.point[key]):
             return NotApplicable(f"no sensitivity and specificity, or no {decision[0]} would be called so")
-        weakest = _weakest(calls.lesion, calls.truth)
-        return self._estimate(key, len(calls.truth), n_distinct(calls.lesion), weakest, is_share=False)
+        ends = None
+        if key in self.spread and _weakest(calls.lesion, calls.truth) >= MIN_LESIONS:
+            right = [self._decision(decision, one) for one in ("sensitivity", "specificity")]
+            ends = predictive_interval(name, *((one.value, one.low, one.high) for one in right), prevalence)
+        low, high = ends or (None, None)
+        n_lesions = n_distinct(calls.lesion)
+        return Estimate(self.point[key], low, high, len(calls.truth), n_lesions, unit=decision[0])
 
-    def _estimate(
-        self, key: Key, n: int, n_lesions: int, weakest: int, *, is_share: bool, top: float | None = 1.0
-    ) -> Estimate:
+    def _estimate(self, key: Key, n: int, n_lesions: int, weakest: int, **shape: Any) -> Estimate:
+        """`shape` is that of `interval`."""
         value, spread = self.point[key], self.spread.get(key, np.empty(0))
-        low, high = interval(value, spread, weakest, is_share=is_share, n=n, top=top) or (None, None)
+        low, high = interval(value, spread, weakest, n=n, **shape) or (None, None)
         return Estimate(value=value, low=low, high=high, n=n, n_lesions=n_lesions, unit=key[0])
 
 

@@ -178,6 +178,7 @@ class Metric:
         "called" (those that are predicted to be of it).
     is_share : it is a proportion of those images, so that an exact binomial interval exists.
     compares : it sets the class's images against the others, so that the rarer side says how sure it is.
+    mean_of : "recall" or "f1", where it is their mean over the classes: `class_means` has its interval.
     """
 
     function: Callable[[Tally], np.ndarray]
@@ -185,12 +186,13 @@ class Metric:
     rests_on: str = "all"
     is_share: bool = False
     compares: bool = False
+    mean_of: str = ""
 
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(accuracy, is_share=True),
-    "balanced_accuracy": Metric(balanced_accuracy),
-    "macro_f1": Metric(macro_f1),
+    "balanced_accuracy": Metric(balanced_accuracy, mean_of="recall"),
+    "macro_f1": Metric(macro_f1, mean_of="f1"),
     "recall": Metric(recall, per_class=True, rests_on="class", is_share=True),
     "specificity": Metric(specificity, per_class=True, rests_on="others", is_share=True),
     "ppv": Metric(ppv, per_class=True, rests_on="called", is_share=True),

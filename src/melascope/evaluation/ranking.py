@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from melascope.evaluation.counting import counts_by_lesion, ratio, weighted
+from melascope.evaluation.intervals import MIN_LESIONS
 
 MAX_STEPS = 2_048
 """Score steps that a draw looks at; beyond, neighbours count as ties, which changes an interval's width far less than
@@ -108,15 +109,29 @@ def partial_auroc(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Area:
-    """A row of `AREAS`: the figure, and its highest possible value."""
+    """A row of `AREAS`.
+
+    Parameters
+    ----------
+    function : of positives and negatives.
+    top : its highest possible value.
+    share_looked_at : of the sought; the area above 80 % sensitivity hangs on the fifth of them that scores lowest.
+    least : lesions of the rarer side, among those looked at, from which it has an interval.
+    """
 
     function: AreaFigure
     top: float = 1.0
+    share_looked_at: float = 1.0
+    least: int = MIN_LESIONS
+
+    def rests_on(self, n_sought: int, n_others: int) -> int:
+        """Lesions of the rarer side that say how sure the area is, of so many lesions of each."""
+        return min(round(n_sought * self.share_looked_at), n_others)
 
 
 AREAS: dict[str, Area] = {
     "auroc": Area(auroc),
     "average_precision": Area(average_precision),
-    "partial_auroc": Area(partial_auroc, top=1 - MIN_SENSITIVITY),
+    "partial_auroc": Area(partial_auroc, top=1 - MIN_SENSITIVITY, share_looked_at=1 - MIN_SENSITIVITY, least=4),
 }
 """Every figure of P(target) that needs no threshold. A new one is a function above and a row here."""

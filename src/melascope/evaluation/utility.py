@@ -12,14 +12,16 @@ TN / n · p_t / (1 - p_t) - FN / n. At a stated prevalence π the shares are put
 
     net benefit = sensitivity · π - (1 - specificity) · (1 - π) · p_t / (1 - p_t)
 
-Each figure is thus a gain less a loss, both weighted shares. Its interval is the middle 95 % of its draws, in which
-gain and loss are paired. Where one of the shares has too few lesions for that (`MIN_EACH_SIDE`; typically no melanoma
-missed at a low threshold, where no draw would hold a miss either), the intervals of the two shares (`intervals.py`)
-are put together instead (Zou & Donner 2008, Stat. Med. 27, 1693), which takes their errors as independent.
+Each figure is thus a gain less a loss, both weighted shares. Its interval is put together from those of the two shares
+(`intervals.py`) and from the correlation r of gain and loss over the draws, in which they are paired (Zou & Donner
+2008, Stat. Med. 27, 1693; with r: Zou 2007, Psychol. Methods 12, 399, eq. 15). With a gain g in [g1, g2] and a loss l
+in [l1, l2] it is g - l - sqrt(a² + b² - 2 r a b) with a = g - g1, b = l2 - l, and above likewise. So it has width where
+no melanoma is missed, though no draw then misses one either.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -29,7 +31,7 @@ from scipy.sparse import csc_array
 
 from melascope.errors import DataError
 from melascope.evaluation.counting import counts_by_lesion, each_once, n_distinct, ratio, weighted
-from melascope.evaluation.intervals import MIN_EACH_SIDE, interval, lesion_draws, percentile_interval
+from melascope.evaluation.intervals import interval, lesion_draws
 from melascope.tables.results import Estimate, NotApplicable
 
 THRESHOLDS: tuple[float, ...] = tuple(step / 100 for step in range(1, 51))
@@ -294,13 +296,24 @@ def _shares(images: np.ndarray, column: int, *, pooled: bool, positive: bool) ->
 
 def _difference_interval(gain: _Term, loss: _Term) -> tuple[float, float] | None:
     """95 % interval of gain less loss, by the rule at the top of this file."""
-    if all(min(term.value, 1 - term.value) * term.n_lesions >= MIN_EACH_SIDE for term in (gain, loss)):
-        return percentile_interval(gain.factor * gain.spread - loss.factor * loss.spread)
     ends = [interval(term.value, term.spread, term.n_lesions, is_share=True, n=term.n) for term in (gain, loss)]
     if None in ends:
         return None
     (gain_low, gain_high), (loss_low, loss_high) = ends
-    down = np.hypot(gain.factor * (gain.value - gain_low), loss.factor * (loss_high - loss.value))
-    up = np.hypot(gain.factor * (gain_high - gain.value), loss.factor * (loss.value - loss_low))
+    together = _correlation(gain.spread, loss.spread)
+    down = _hypotenuse(gain.factor * (gain.value - gain_low), loss.factor * (loss_high - loss.value), together)
+    up = _hypotenuse(gain.factor * (gain_high - gain.value), loss.factor * (loss.value - loss_low), together)
     value = gain.factor * gain.value - loss.factor * loss.value
-    return float(value - down), float(value + up)
+    return value - down, value + up
+
+
+def _hypotenuse(one: float, other: float, together: float) -> float:
+    return math.sqrt(max(0.0, one**2 + other**2 - 2 * together * one * other))
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Of two figures over the draws (draws,) in which both are defined; 0 where one does not vary."""
+    defined = np.isfinite(one) & np.isfinite(other)
+    one, other = one[defined] - one[defined].mean(), other[defined] - other[defined].mean()
+    scale = math.sqrt(float(one @ one) * float(other @ other))
+    return float(one @ other) / scale if scale > 0 else 0.0
