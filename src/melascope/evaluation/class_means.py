@@ -1,4 +1,4 @@
-"""How far might a mean over classes be off (balanced accuracy, macro-F1), if some classes have only a few lesions?
+"""How far might balanced accuracy and macro-F1 be off, if some classes have only a few lesions?
 
 Of a class with four lesions, all called right, no draw holds a miss; its part of the variance would be 0. In HAM10000
 every hundredth lesion is a dermatofibroma, so this is the rule and not the exception: bootstrap intervals of balanced
