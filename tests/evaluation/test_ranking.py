@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from melascope.evaluation.intervals import interval, lesion_draws
 from melascope.evaluation.ranking import AREAS, Ranking
 
 
@@ -74,3 +75,34 @@ def test_merged_steps_move_an_area_far_less_than_chance_does(name):
     )
     assert Ranking.of(truth, scores, lesion, 20_000, max_steps=2048).n_steps == 2048
     assert np.abs(exact - merged).max() < 0.05 * exact.std()
+
+
+def test_the_part_of_a_curve_rests_on_the_lesions_it_looks_at():
+    assert AREAS["auroc"].rests_on(20, 200) == 20 and AREAS["auroc"].rests_on(20, 5) == 5
+    assert AREAS["partial_auroc"].rests_on(20, 200) == 4 == AREAS["partial_auroc"].least
+    assert AREAS["partial_auroc"].rests_on(200, 5) == 5
+
+
+@pytest.mark.parametrize(("name", "n_sought"), [("auroc", 20), ("partial_auroc", 20), ("partial_auroc", 50)])
+def test_intervals_of_an_area_cover_what_they_claim(name, n_sought):
+    """Nominal 95 % lies in 93 to 97 %; 200 other lesions, of one to three images that share half of their variance."""
+    rng, area, n = np.random.default_rng([7, n_sought]), AREAS[name], 300
+
+    def images(n_sought, n_others):
+        n_lesions = n_sought + n_others
+        lesion = np.repeat(np.arange(n_lesions), rng.choice([1, 2, 3], n_lesions, p=[0.7, 0.2, 0.1]))
+        shared, own = rng.normal(size=n_lesions)[lesion], rng.normal(size=len(lesion))
+        truth = lesion < n_sought
+        return truth, (shared + own) / np.sqrt(2) + 1.5 * truth, lesion, n_lesions
+
+    large = [images(20_000, 20_000) for _ in range(4)]
+    true = np.mean([area.function(*Ranking.of(*one).weighted(np.ones((1, 40_000)))) for one in large])
+    weights = np.concatenate([np.ones((1, n_sought + 200)), *lesion_draws(n_sought + 200, 200, seed=1)])
+    covered = 0
+    for _ in range(n):
+        values = area.function(*Ranking.of(*images(n_sought, 200)).weighted(weights))
+        rests_on = area.rests_on(n_sought, 200)
+        low, high = interval(values[0], values[1:], rests_on, is_share=False, top=area.top, least=area.least)
+        covered += low <= true <= high
+    chance = 3 * np.sqrt(0.95 * 0.05 / n)
+    assert 0.93 - chance <= covered / n <= 0.97 + chance
