@@ -19,7 +19,7 @@ import argparse
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -184,6 +184,9 @@ class Tally:
     below: int = 0
     above: int = 0
 
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(*(one + another for one, another in zip(astuple(self), astuple(other), strict=True)))
+
     def add(self, figure: Figure, truth: float) -> None:
         self.collections += 1
         if isinstance(figure, Estimate) and figure.low is not None:
@@ -230,22 +233,33 @@ def _cell(tally: Tally) -> str:
 
 
 def main() -> None:
-    """Simulate, and print a table a setting as it is finished."""
+    """Simulate, and print a table a setting as it is finished, and one of all together."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lesions", type=int, nargs="+", default=[40, 130, 250, 1000])
     parser.add_argument("--alike", type=float, nargs="+", default=[0.0, 0.5, 0.95])
-    parser.add_argument("--repeats", type=int, default=600)
-    parser.add_argument("--draws", type=int, default=400, help="2,000 change nothing but the time")
+    parser.add_argument("--repeats", type=int, default=250, help="collections of each size and likeness")
+    parser.add_argument("--draws", type=int, default=300, help="2,000 change little but the time")
     options = parser.parse_args()
+    together: dict[int, dict[str, Tally]] = {n_lesions: defaultdict(Tally) for n_lesions in options.lesions}
     for alike in options.alike:
         truth, start, settings = Truth.of(alike), time.time(), {}
         for n_lesions in options.lesions:
             settings[n_lesions] = coverage(n_lesions, alike, truth, repeats=options.repeats, draws=options.draws)
-        print(f"\nImages of a lesion alike {alike:g}. Coverage in %, by lesions in the collection.\n")
-        print("\n".join(rows(settings)))
-        print(f"\n{options.repeats} collections a size, {options.draws} draws, {time.time() - start:.0f} s", flush=True)
-    error = 100 * np.sqrt(0.95 * 0.05 / options.repeats)
-    print(f"Sampling error of a cell: ±{error:.1f} (one standard error at 95 %; more where fewer collections count).")
+            for name, tally in settings[n_lesions].items():
+                together[n_lesions][name] = together[n_lesions][name] + tally
+        show(f"Images of a lesion alike {alike:g}", settings, options.repeats)
+        print(f"{options.draws} draws, {time.time() - start:.0f} s", flush=True)
+    show("All together", together, options.repeats * len(options.alike))
+
+
+def show(what: str, settings: dict[int, dict[str, Tally]], repeats: int) -> None:
+    """Print a table and its sampling error."""
+    print(f"\n{what}. Coverage in %, by lesions in the collection.\n")
+    print("\n".join(rows(settings)))
+    error = 100 * np.sqrt(0.95 * 0.05 / repeats)
+    print(
+        f"\n{repeats} collections a column; sampling error ±{error:.1f}, more where fewer count (one standard error)."
+    )
 
 
 if __name__ == "__main__":
