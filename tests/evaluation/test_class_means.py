@@ -121,7 +121,7 @@ def test_intervals_of_a_difference_of_balanced_accuracy_are_never_too_short(n_le
 
 
 def test_of_single_images_it_is_the_published_interval():
-    """Price & Bonett 2004, eq. 3, written out for three proportions of independent images."""
+    """Price & Bonett 2004, written out for three proportions of independent images."""
     found, n = np.array([3, 8, 20]), np.array([4, 10, 40])
     p = (found + 2 / 3) / (n + 4 / 3)
     half = norm.ppf(0.975) * np.sqrt((p * (1 - p) / (n + 4 / 3)).sum()) / 3

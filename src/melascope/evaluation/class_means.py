@@ -6,10 +6,11 @@ intervals covered 86 to 92 % with 130 to 250 lesions, those of a difference 86 t
 has both). So each class is given a few made-up images first, half of them right, and the classes' variances are put
 together:
 
-- *Balanced accuracy*, the mean of m recalls: Price & Bonett 2004 (Comput. Stat. Data Anal. 45, 449, eq. 3), 2/m images
-  right and 2/m wrong for each class, at the effective numbers that the draws give (`intervals.effective_number`).
-- *Its difference between two models*: Bonett & Price 2012 (J. Educ. Behav. Stat. 37, 479) in the same way, 1/m image
-  that only the one gets right and 1/m that only the other does.
+- *Balanced accuracy*, the mean of m recalls (Price & Bonett 2004, Comput. Stat. Data Anal. 45, 449): with 2/m images
+  right and 2/m wrong for each class, p = (right + 2/m) / (n + 4/m), it is mean(p) ± z/m sqrt(Σ p (1 - p) / (n + 4/m)).
+  The n are the effective numbers that the draws give (`intervals.effective_number`).
+- *Its difference between two models* in the same way, with 1/m image that only the one gets right and 1/m that only the
+  other does (for a single class: Bonett & Price 2012, J. Educ. Behav. Stat. 37, 479).
 - *Macro-F1*: F1 = 2 J / (1 + J), where J is the share of right ones among the images that are of the class or called
   so. One half is added to each side of J (Jeffreys), the delta method leads to F1, and the classes' errors are put
   together with their correlations over the draws, since one class's miss is another's false alarm.

@@ -9,8 +9,10 @@ draws give is a figure's standard error; the interval is laid out from it on a s
   score interval (1927, JASA 22, 209) for that number. It never degenerates: 20 of 20 found gives [0.84, 1], not [1, 1].
   Student's t, which Korn & Graubard 1998 lower the number by, would make it too wide (98 % and more with 12 lesions).
 - A *mean over classes* (balanced accuracy, macro-F1) has rare classes whose draws say too little: `class_means.py`.
-- Any other figure on a bounded scale (AUROC, balanced accuracy …): symmetric on the log-odds scale, with Student's t of
-  the rarer side's lesions (Pepe 2003, § 5.2.4, for AUROC).
+- A *ratio of two figures* (PPV at another prevalence): from the intervals of both, `ratio_interval`.
+- Any other figure on a bounded scale (AUROC, Brier score …): symmetric on the log-odds scale, with Student's t of the
+  rarer side's lesions (Pepe 2003, § 5.2.4, for AUROC). The area above 80 % sensitivity hangs on the fifth of the sought
+  lesions that scores lowest, so only those count (`ranking.Area`).
 
 Why not plain percentiles of the draws: with 72 lesions and 3 % misses they cover 81 % where 95 % is claimed, with few
 lesions less (docs/decisions/0011-intervals.md has the simulation, and the coverage of the rule above).

@@ -14,7 +14,7 @@ TN / n · p_t / (1 - p_t) - FN / n. At a stated prevalence π the shares are put
 
 Each figure is thus a gain less a loss, both weighted shares. Its interval is put together from those of the two shares
 (`intervals.py`) and from the correlation r of gain and loss over the draws, in which they are paired (Zou & Donner
-2008, Stat. Med. 27, 1693; with r: Zou 2007, Psychol. Methods 12, 399, eq. 15). With a gain g in [g1, g2] and a loss l
+2008, Stat. Med. 27, 1693; with r: Zou 2007, Psychol. Methods 12, 399). With a gain g in [g1, g2] and a loss l
 in [l1, l2] it is g - l - sqrt(a² + b² - 2 r a b) with a = g - g1, b = l2 - l, and above likewise. So it has width where
 no melanoma is missed, though no draw then misses one either.
 """

@@ -282,7 +282,8 @@ def _table(title: str) -> Table:
 def _interval_note(evaluation: Evaluation) -> str:
     return (
         f"[ ] 95 % interval, its width from {evaluation.draws:,} bootstrap draws of whole lesions; "
-        f"none for figures other than shares on fewer than {MIN_LESIONS} lesions. Per lesion: {LESION_RULE}."
+        f"none for figures other than shares on fewer than {MIN_LESIONS} lesions, nor for the AUROC above "
+        f"80 % sensitivity on fewer than 20 of the target. Per lesion: {LESION_RULE}."
     )
 
 
