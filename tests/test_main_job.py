@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
 import shutil
 import signal
@@ -65,7 +64,7 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
+def place(tmp_path_factory, one_thread) -> Path:
     """A phantom of 120 images, its split, and a recipe."""
     folder = tmp_path_factory.mktemp("job")
     write_phantom(folder / "phantom", n_images=120, seed=3, workers=1)
@@ -199,7 +198,8 @@ def interrupted(place: Path, name: str, stop: signal.Signals) -> subprocess.Comp
     """Start a training in a process of its own that saves after each step, and stop it in its second epoch."""
     driver = place / f"{name}.py"
     driver.write_text(
-        "import os, sys, melascope.models.train as t\n"
+        "import os, sys, torch, melascope.models.train as t\n"
+        "torch.set_num_threads(1)\n"  # as the undisturbed one: OMP_NUM_THREADS=1 gives other last digits
         "t.SAVE_EVERY_SECONDS = 0.0\n"
         "from melascope.stages.reporting import TrainingBars\n"
         "real = TrainingBars.step\n"
@@ -212,10 +212,7 @@ def interrupted(place: Path, name: str, stop: signal.Signals) -> subprocess.Comp
     )
     command = [sys.executable, driver, "train", place / "tiny.toml", "--data", place / "phantom"]
     command += ["--split", place / "split.csv", "--runs", place / name]
-    one = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, cwd=ROOT, timeout=200, env=one
-    )
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=ROOT, timeout=200)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill-9"])
