@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -130,3 +131,59 @@ def write_manifest(folder: Path, **facts: Any) -> Path:
         if path.is_file() and path.name != MANIFEST and ".tmp-" not in path.name
     }
     return write_json(folder / MANIFEST, {**facts, "files": files})
+
+
+@contextmanager
+def atomic_folder(out: Path, kind: str) -> Iterator[Path]:
+    """Yield a draft folder beside `out`; on success it takes the place of `out` as a whole, on failure it is removed.
+
+    Parameters
+    ----------
+    out : absent, empty, or a finished folder of the same kind, which is replaced
+    kind : what the folder's manifest says that it is; the block ends with `write_manifest(draft, kind=kind, …)`
+
+    Raises
+    ------
+    OutputError : the folder holds something else, which is left alone, or cannot be written.
+    """
+    out = Path(out)
+    _refuse_foreign(out, kind)
+    make_folder(out.parent)
+    draft = out.with_name(f".{out.name}.tmp-{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)  # of a process of this number that was killed
+    try:
+        yield make_folder(draft)
+        _put_in_place(draft, out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _refuse_foreign(out: Path, kind: str) -> None:
+    if out.is_dir() and any(out.iterdir()):
+        manifest = read_json(out / MANIFEST) if (out / MANIFEST).is_file() else None
+        if isinstance(manifest, dict) and manifest.get("kind") == kind:
+            return
+    elif out.is_dir() or not out.exists():
+        return
+    raise OutputError(
+        f"The output is something that is not a {kind}.",
+        where=out,
+        expected=f"an empty or absent folder, or a {kind} to replace",
+        fix="choose another folder",
+    )
+
+
+def _put_in_place(draft: Path, out: Path) -> None:
+    """Rename the finished folder; an older one is moved away first, and back if that fails."""
+    old = out.with_name(f".{out.name}.old.tmp-{os.getpid()}")
+    try:
+        if out.exists():
+            os.replace(out, old)
+        os.replace(draft, out)
+    except OSError as error:
+        if old.exists() and not out.exists():
+            os.replace(old, out)
+        raise OutputError(
+            f"The folder could not be put in place ({error.strerror}).", where=out, fix="choose another folder"
+        ) from error
+    shutil.rmtree(old, ignore_errors=True)

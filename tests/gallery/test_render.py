@@ -330,7 +330,7 @@ def test_what_is_no_gallery_is_never_replaced(world, tmp_path):
     for name, content in (("photos", "mine.txt"), ("run", "manifest.json")):
         (tmp_path / name).mkdir()
         (tmp_path / name / content).write_text("{}")
-        with pytest.raises(OutputError, match="not a gallery"):
+        with pytest.raises(OutputError, match="not a melascope gallery"):
             write_gallery(cases, tmp_path / name, facts=facts)
         assert (tmp_path / name / content).read_text() == "{}"
     (tmp_path / "file").write_text("mine")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from melascope.classes import RESEARCH_ONLY
-from melascope.errors import DataError, OutputError
-from melascope.files import MANIFEST, make_folder, read_json, sha256_bytes, write_manifest, write_text
+from melascope.errors import DataError
+from melascope.files import atomic_folder, make_folder, sha256_bytes, write_manifest, write_text
 from melascope.gallery.card import Card
 from melascope.gallery.case import THREADS, Case
 from melascope.gallery.facts import PHANTOM, GalleryFacts
@@ -72,12 +70,8 @@ def write_gallery(
     out = Path(out)
     if not cases:
         raise DataError("There is no case to show.", expected="at least one selected image")
-    _refuse_foreign(out)
-    make_folder(out.parent)
-    draft = out.with_name(f".{out.name}.tmp-{os.getpid()}")
-    try:
-        make_folder(draft / IMAGES)
-        cards = _cards(cases, draft / IMAGES, progress)
+    with atomic_folder(out, KIND) as draft:
+        cards = _cards(cases, make_folder(draft / IMAGES), progress)
         write_text(draft / "index.html", page_html(cards, facts, tags))
         write_text(draft / "FIGURES.md", figures_markdown(cards, facts))
         write_manifest(
@@ -89,42 +83,7 @@ def write_gallery(
             operating_point_sha256=facts.operating_point.sha256,
             cases=[card.case.image_id for card in cards],
         )
-        _put_in_place(draft, out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return out / "index.html"
-
-
-def _refuse_foreign(out: Path) -> None:
-    """Only an empty or absent folder, or a gallery of ours, may be replaced."""
-    if out.is_dir() and any(out.iterdir()):
-        manifest = read_json(out / MANIFEST) if (out / MANIFEST).is_file() else None
-        if isinstance(manifest, dict) and manifest.get("kind") == KIND:
-            return
-    elif out.is_dir() or not out.exists():
-        return
-    raise OutputError(
-        "The output is something that is not a gallery.",
-        where=out,
-        expected="an empty or absent folder, or a gallery to replace",
-        fix="choose another folder",
-    )
-
-
-def _put_in_place(draft: Path, out: Path) -> None:
-    """Rename the finished folder; an older gallery is moved away first, and back if that fails."""
-    old = out.with_name(f".{out.name}.old.tmp-{os.getpid()}")
-    try:
-        if out.exists():
-            os.replace(out, old)
-        os.replace(draft, out)
-    except OSError as error:
-        if old.exists() and not out.exists():
-            os.replace(old, out)
-        raise OutputError(
-            f"The gallery could not be put in place ({error.strerror}).", where=out, fix="choose another folder"
-        ) from error
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _cards(cases: Sequence[Case], folder: Path, progress: Callable[[int], None] | None) -> list[Card]:
