@@ -334,7 +334,7 @@ def test_what_is_no_gallery_is_never_replaced(world, tmp_path):
             write_gallery(cases, tmp_path / name, facts=facts)
         assert (tmp_path / name / content).read_text() == "{}"
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(OutputError, match="not a gallery"):
+    with pytest.raises(OutputError, match="not a melascope gallery"):
         write_gallery(cases, tmp_path / "file", facts=facts)
     with pytest.raises(OutputError, match="cannot be written"):
         write_gallery(cases, tmp_path / "file" / "gallery", facts=facts)
