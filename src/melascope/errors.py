@@ -9,6 +9,7 @@ MelascopeError
 ├── RecipeError               a recipe has an unknown key or an impossible value
 ├── RunError                  a run directory lacks something
 │   └── CheckpointError       weights, class order or digest do not fit
+├── ExportError               a graph cannot be exported, differs from its network, or is none of ours
 ├── OperatingPointError       a threshold cannot be chosen, or was asked from the wrong rows
 ├── ExplainError              a map cannot be made for this model or layer
 └── OutputError               a result could not be written
@@ -118,6 +119,10 @@ class RunError(MelascopeError):
 
 class CheckpointError(RunError):
     """Weights, class order or digest do not fit."""
+
+
+class ExportError(MelascopeError):
+    """A graph cannot be exported, differs from the network it came from, or is none of ours."""
 
 
 class OperatingPointError(MelascopeError):

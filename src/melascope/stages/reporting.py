@@ -36,6 +36,12 @@ class Reporter:
             yield lambda done, total: progress.update(task, completed=done, total=total)
 
     @contextmanager
+    def working(self, description: str) -> Iterator[None]:
+        """A sign of life where nothing can be counted."""
+        with self.console.status(description):
+            yield
+
+    @contextmanager
     def training(self, epochs: int) -> Iterator[TrainingBars]:
         """Two facts a training shows: how far this epoch is, and what each epoch brought."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -65,6 +65,7 @@ class RunDirectory:
     evaluation = property(lambda self: self.root / "evaluation")
     maps = property(lambda self: self.root / "maps")
     gallery = property(lambda self: self.root / "gallery")
+    export = property(lambda self: self.root / "export")
 
     @property
     def name(self) -> str:

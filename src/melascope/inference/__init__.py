@@ -1,0 +1,1 @@
+"""How is a model asked without torch: by its exported graph?"""

@@ -1,0 +1,87 @@
+"""Which libraries run an exported graph, and how is each told its threads and its precision?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from melascope.errors import ExportError
+from melascope.tables.exports import KEY
+
+PIXELS = "pixels"
+
+Run = Callable[[np.ndarray, Sequence[str]], list[np.ndarray]]
+"""Takes pixels (n, height, width, 3) uint8 and the names of the outputs that are wanted."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A graph in memory: how it is run, and the text of its card (None where it carries none)."""
+
+    run: Run
+    card_text: str | None
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A library that runs graphs.
+
+    Parameters
+    ----------
+    endings : of the files that it reads
+    precisions : that it can compute in, the first by default
+    load : (file, threads or 0 for all cores, precision) -> graph
+    """
+
+    endings: tuple[str, ...]
+    precisions: tuple[str, ...]
+    load: Callable[[Path, int, str], Loaded]
+
+
+def _onnxruntime(path: Path, threads: int, _precision: str) -> Loaded:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other work on the machine goes on
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+
+    def run(pixels: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+        return session.run(list(outputs), {PIXELS: pixels})
+
+    return Loaded(run, session.get_modelmeta().custom_metadata_map.get(KEY))
+
+
+def _openvino(path: Path, threads: int, precision: str) -> Loaded:
+    try:
+        import openvino
+    except ImportError as error:
+        raise ExportError(
+            "OpenVINO is not installed.", where=path, fix="pip install 'melascope[openvino]', or use the .onnx file"
+        ) from error
+    core = openvino.Core()
+    model = core.read_model(path)
+    hints = {
+        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    compiled = core.compile_model(model, "CPU", hints | ({"INFERENCE_NUM_THREADS": threads} if threads else {}))
+    request = compiled.create_infer_request()
+
+    def run(pixels: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+        request.infer({PIXELS: pixels})
+        return [np.array(request.get_tensor(name).data) for name in outputs]
+
+    return Loaded(run, model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None)
+
+
+BACKENDS: dict[str, Backend] = {
+    "onnxruntime": Backend((".onnx",), ("float32",), _onnxruntime),
+    "openvino": Backend((".xml",), ("float32", "bfloat16"), _openvino),
+}
+"""By name; one row adds a library. The first that reads a file's ending is taken."""

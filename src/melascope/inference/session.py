@@ -1,0 +1,124 @@
+"""What does an exported graph say of an image: logits, all seven maps and features, in one pass and without torch?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from melascope.classes import CLASSES
+from melascope.errors import ExportError
+from melascope.inference.backends import BACKENDS, Loaded, Run
+from melascope.tables.exports import ExportCard
+
+LOGITS, FEATURES, MAPS = "logits", "features", "maps"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a graph says of a batch.
+
+    Parameters
+    ----------
+    logits : (n, 7) float32, raw
+    features : (n, c) float32, what the last linear layer reads
+    maps : (n, 7, h, w) float32, signed; None where the graph makes none
+    """
+
+    logits: np.ndarray
+    features: np.ndarray
+    maps: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Session:
+    """An exported graph, ready to be asked; not by several threads at once."""
+
+    card: ExportCard
+    path: Path
+    precision: str
+    _run: Run
+
+    @classmethod
+    def open(cls, path: Path, *, threads: int = 0, precision: str = "") -> Session:
+        """Load a graph that `melascope export` wrote.
+
+        Parameters
+        ----------
+        path : `.onnx` for ONNX Runtime, `.xml` for OpenVINO
+        threads : 0 takes every core
+        precision : to compute in; empty takes the backend's first, which is float32
+
+        Raises
+        ------
+        ExportError : no such file, an ending that nobody reads, a damaged file, or a graph that is none of ours.
+        """
+        path = Path(path)
+        name = next((name for name, backend in BACKENDS.items() if path.suffix in backend.endings), None)
+        endings = ", ".join(ending for backend in BACKENDS.values() for ending in backend.endings)
+        if name is None or not path.is_file():
+            raise ExportError(
+                "There is no exported graph here.", where=path, expected=f"a file {endings}", fix="melascope export RUN"
+            )
+        precision = precision or BACKENDS[name].precisions[0]
+        if precision not in BACKENDS[name].precisions:
+            raise ExportError(
+                f"{name} does not compute in {precision}.", expected=", ".join(BACKENDS[name].precisions), where=path
+            )
+        loaded = _loaded(name, path, threads, precision)
+        return cls(ExportCard.from_text(loaded.card_text, where=path), path, precision, loaded.run)
+
+    def __call__(self, pixels: np.ndarray) -> Answer:
+        """Ask for everything.
+
+        Parameters
+        ----------
+        pixels : (n, input_height, input_width, 3) uint8, RGB, already resized
+        """
+        outputs = [LOGITS, FEATURES, *([MAPS] if self.card.maps else [])]
+        logits, features, *maps = self._run(self._checked(pixels), outputs)
+        return Answer(logits, features, maps[0] if maps else None)
+
+    def logits(
+        self, pixels: np.ndarray, *, batch_size: int = 16, progress: Callable[[int, int], None] | None = None
+    ) -> np.ndarray:
+        """(n, 7) float32 raw logits of stored pixels, a batch in memory at a time."""
+        pieces = [np.zeros((0, len(CLASSES)), np.float32)]
+        for done, batch in _batches(pixels, batch_size):
+            pieces += self._run(self._checked(batch), [LOGITS])
+            if progress:
+                progress(done, len(pixels))
+        return np.concatenate(pieces)
+
+    def _checked(self, pixels: np.ndarray) -> np.ndarray:
+        size = (self.card.checkpoint.input_height, self.card.checkpoint.input_width, 3)
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != size:
+            raise ExportError(
+                f"The pixels are {pixels.dtype} of shape {pixels.shape}.",
+                where=self.path,
+                expected=f"uint8 of shape (n, {', '.join(map(str, size))})",
+                fix="resize with melascope.data.pixels.resize_image",
+            )
+        return np.ascontiguousarray(pixels)
+
+
+def _loaded(name: str, path: Path, threads: int, precision: str) -> Loaded:
+    try:
+        return BACKENDS[name].load(path, threads, precision)
+    except (ExportError, MemoryError):
+        raise
+    except Exception as error:  # each library raises its own family for a broken file
+        raise ExportError(
+            f"{name} cannot read the graph ({str(error).splitlines()[0][:200]}).",
+            where=path,
+            expected="a file that `melascope export` wrote",
+            fix="export it anew",
+        ) from error
+
+
+def _batches(pixels: np.ndarray, batch_size: int) -> Iterator[tuple[int, np.ndarray]]:
+    for start in range(0, len(pixels), batch_size):
+        batch = np.asarray(pixels[start : start + batch_size])
+        yield start + len(batch), batch
