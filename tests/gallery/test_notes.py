@@ -26,7 +26,12 @@ FULL_MASK[2:62, 2:62] = True
 
 HIDDEN = {
     name: Test(name, "in-painted", 0.07, 0.0701, 0.01, 99, 0.4, ("vasc", "vasc"), (False, False))
-    for name in ("hottest 5 % of the mel map removed", "lesion removed")
+    for name in (
+        "hottest 5 % of the mel map removed",
+        "lesion removed",
+        "hot spot 1 of the mel map outside the lesion removed",
+        "coloured spot 1 beside it removed",
+    )
 }
 
 # (table, row) -> a case in which that row speaks
@@ -99,6 +104,14 @@ EXAMPLES = {
     ("contradiction", "hiding where the melanoma map is hottest changes nothing"): {
         "tests": (HIDDEN["hottest 5 % of the mel map removed"],)
     },
+    ("contradiction", "the map points beside the lesion, but hiding that changes nothing"): {
+        "mel": "corner",
+        "tests": (HIDDEN["hot spot 1 of the mel map outside the lesion removed"],),
+    },
+    ("contradiction", "the map is on the lesion, but what lies beside it matters"): {
+        "mel": "centre",
+        "tests": (replace(HIDDEN["coloured spot 1 beside it removed"], after=0.31, p_value=0.01),),
+    },
     ("contradiction", "called without its lesion"): {
         "probabilities": p(mel=0.6),
         "tests": (replace(HIDDEN["lesion removed"], above=(True, True)),),
@@ -121,6 +134,19 @@ def test_every_situation_speaks(make_case, table, row):
 @pytest.mark.parametrize("row", SITUATIONS["contradiction"])
 def test_no_contradiction_is_found_where_there_is_none(make_case, row):
     assert ("contradiction", row) not in note_of(make_case(**{**PLAIN, "others": ()})).spoken
+
+
+@pytest.mark.parametrize(
+    ("row", "changes"),
+    [
+        ("the map points beside the lesion, but hiding that changes nothing", {"after": 0.31, "p_value": 0.01}),
+        ("the map is on the lesion, but what lies beside it matters", {"after": 0.0701, "p_value": 0.4}),
+    ],
+)
+def test_what_hiding_shows_decides_what_is_said_of_a_map(make_case, row, changes):
+    example = EXAMPLES["contradiction", row]
+    other = {**example, "tests": tuple(replace(test, **changes) for test in example["tests"])}
+    assert ("contradiction", row) not in note_of(make_case(**other)).spoken
 
 
 def test_no_two_situations_share_a_sentence():

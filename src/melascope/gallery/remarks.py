@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from melascope.gallery.case import Case
-from melascope.gallery.tested import is_of_map
+from melascope.gallery.tested import Test, is_of_map
 from melascope.tables.results import NotApplicable
 
 FULL = 0.8
@@ -192,6 +192,23 @@ def _hottest_is_idle(case: Case) -> bool:
     return bool(hidden) and not any(test.beyond_chance for test in hidden)
 
 
+def _hidden_beside(case: Case) -> list[Test]:
+    """Tests that hid something beside the lesion: a hot spot of a map, a coloured spot, hair, a ruler."""
+    inside = ("lesion", "hottest")
+    return [test for test in case.tests if test.name.endswith("removed") and not test.name.startswith(inside)]
+
+
+def _idle_beside(case: Case) -> bool:
+    """A map points beside the lesion, what it points at was hidden, and nothing came of it."""
+    spots = [test for test in _hidden_beside(case) if test.name.startswith("hot spot")]
+    return any(_off(case, name) for name in case.shown) and bool(spots) and not any(one.beyond_chance for one in spots)
+
+
+def _hangs_on_beside(case: Case) -> bool:
+    """The map of melanoma is drawn to the lesion, and yet something beside it changes P(mel)."""
+    return _on(case, "mel") and any(test.beyond_chance for test in _hidden_beside(case))
+
+
 def _called_without_lesion(case: Case) -> bool:
     removed = [test for test in case.tests if test.name == "lesion removed"]
     return bool(removed) and all(test.above == (True, True) for test in removed)
@@ -242,6 +259,16 @@ CONTRADICTIONS: dict[str, Remark] = {
         _hottest_is_idle,
         "Hiding the hottest part of the `mel` map changes P(mel) no more than hiding the same form elsewhere: "
         "the answer does not hang on that part alone.",
+    ),
+    "the map points beside the lesion, but hiding that changes nothing": Remark(
+        _idle_beside,
+        "A map points beside the lesion, **but** hiding its hot spots there changes P(mel) no more than hiding the "
+        "same form elsewhere: the map alone does not make them a cause.",
+    ),
+    "the map is on the lesion, but what lies beside it matters": Remark(
+        _hangs_on_beside,
+        "**Although** the `mel` map is drawn to the lesion, hiding something beside it changes P(mel) beyond chance: "
+        "the map does not show all that the answer hangs on.",
     ),
     "called without its lesion": Remark(
         _called_without_lesion,
