@@ -17,6 +17,7 @@ from melascope.explain.faithfulness import (
     random_twin,
     removal_rank,
 )
+from melascope.tables.cell_places import CellPlaces
 
 H, W = 24, 32
 SPOT = (slice(3, 9), slice(4, 12))  # in a corner, where neither a Gaussian nor chance looks first
@@ -118,3 +119,14 @@ def test_rows_are_named_as_they_come():
     assert np.isnan(p[:, :, 2, :, -1]).all() and np.isfinite(p[:, :, :2]).all()
     with pytest.raises(ExplainError):
         curves(_spot_scorer, [_case(_true_map())], steps=1)
+
+
+def test_pixels_are_removed_where_the_cells_lie():
+    """The only cell with evidence lies at (0, 0), half a cell of 10 px up and left of its even place."""
+    values = np.array([[1.0, 0.0], [0.0, 0.0]])
+    even, moved = (
+        removal_rank(values, 20, 20, np.random.default_rng(0), *places) < 40
+        for places in ((), (CellPlaces((-0.5, -0.5)),))
+    )
+    assert moved[:4, :4].all() and moved.sum() == 40 and not moved[5:8, 5:8].any()
+    assert even[:5, :5].all() and not np.array_equal(even, moved)

@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from melascope.tables.cell_places import CellPlaces
 from melascope.tables.maps import MapStore, write_map_batches
 
 
@@ -64,12 +65,13 @@ def test_memory_is_bounded_by_the_batches_and_not_by_the_file(tmp_path):
     [
         ([maps_of(2), maps_of(2, cells=5)], 4, "other maps"),
         ([maps_of(2), replace(maps_of(2), checkpoint_sha256="cd")], 4, "other maps"),
+        ([maps_of(2), replace(maps_of(2), places=CellPlaces((0.5, 0.0)))], 4, "other maps"),
         ([maps_of(2), replace(maps_of(2), precision="bfloat16, channels last")], 4, "other maps"),
         ([maps_of(2), maps_of(2)], 5, "4 images came, 5"),
         ([maps_of(2), maps_of(2)], 3, "4 images came, 3"),
         ([], 1, "0 images came, 1"),
     ],
-    ids=["another size", "other weights", "another precision", "too few", "too many", "none"],
+    ids=["another size", "other weights", "other places", "another precision", "too few", "too many", "none"],
 )
 def test_batches_that_do_not_make_one_file_leave_none(tmp_path, batches, n_images, says):
     with pytest.raises(ValueError, match=says):

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from melascope.errors import ExplainError
 from melascope.explain.mask_scores import centred_gaussian, random_map_score, score_map
 from melascope.explain.overlay import upsample_map
+from melascope.tables.cell_places import CellPlaces
 from melascope.tables.results import NotApplicable
 
 LEFT = np.zeros((8, 12), dtype=bool)
@@ -36,6 +37,14 @@ def test_a_map_on_one_side():
     assert inside.share_inside > 0.99 and inside.peak_inside is True
     assert outside.share_inside < 0.01 and outside.peak_inside is False
     assert outside.peak_xy[0] > 6
+
+
+def test_a_cell_counts_where_it_lies():
+    """Drawn evenly the middle of the only cell with evidence lies outside, at column 7; three quarters up, inside."""
+    values = np.array([[0.0, 0.0, 1.0, 0.0]])
+    assert score_map(values, LEFT).peak_inside is False
+    moved = score_map(values, LEFT, CellPlaces((0.0, -0.75)))
+    assert moved.peak_inside is True and moved.share_inside > score_map(values, LEFT).share_inside + 0.3
 
 
 def test_tied_peaks_are_inside_only_if_all_are():

@@ -23,6 +23,7 @@ from melascope.explain.overlay import (
     shared_scale,
     upsample_map,
 )
+from melascope.tables.cell_places import CellPlaces
 
 GREY = np.full((40, 60, 3), 128, dtype=np.uint8)
 small_maps = arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.floats(-50, 50, width=32))
@@ -42,6 +43,27 @@ def test_upsampling_equals_torch(values, width, height):
 def test_upsampling_invents_no_extremes(values):
     found = upsample_map(values, 33, 21)
     assert found.max() <= values.max() + 1e-4 and found.min() >= values.min() - 1e-4
+
+
+@given(small_maps, st.floats(-0.6, 0.6), st.floats(0.8, 1.25))
+def test_cells_are_drawn_where_they_lie(values, offset, pitch):
+    """Against interpolation between the cells' own places, row by row and column by column."""
+    places = CellPlaces((offset, -offset), (pitch, 1.0))
+    expected = values
+    for axis, side in ((0, 21), (1, 33)):
+        at, cells = (np.arange(side) + 0.5) / side, places.share_at(values.shape[axis], axis)
+        expected = np.apply_along_axis(lambda line, at=at, cells=cells: np.interp(at, cells, line), axis, expected)
+    np.testing.assert_allclose(upsample_map(values, 33, 21, places), expected, atol=1e-3)
+
+
+def test_an_overlay_lies_where_its_cells_do():
+    """Three cells of 20 px, drawn a quarter of a cell further left: so is the only one with evidence."""
+    values, places = np.array([[0.0, 1.0, 0.0]]), CellPlaces((0.0, -0.25))
+    even, moved = (shown(values, 1, **how) for how in ({}, {"places": places}))
+    np.testing.assert_array_equal(moved[:, 5:50], even[:, 10:55])
+    encoded = encode_overlay(GREY, values, scale=1, places=places, form="PNG")
+    with Image.open(io.BytesIO(encoded)) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), render_overlay(GREY, values, scale=1, places=places))
 
 
 def test_shared_scale_known_answers():

@@ -7,6 +7,7 @@ from melascope.errors import ExplainError
 from melascope.explain import panel
 from melascope.explain.overlay import draw_outline, render_overlay
 from melascope.explain.panel import colour_bar, compose_panel
+from melascope.tables.cell_places import UNKNOWN, CellPlaces
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 MAPS = {"vasc": np.array([[4.0, -1.0], [0.0, 1.0]]), "mel": np.array([[1.0, 0.0], [0.5, 0.0]])}
@@ -79,6 +80,15 @@ def test_a_given_scale_is_kept(written):
 def test_maps_of_no_one_layer_are_refused(maps):
     with pytest.raises(ExplainError, match="maps differ"):
         compose_panel(IMAGE, maps, predicted="mel")
+
+
+def test_cells_are_drawn_where_they_lie_and_doubt_is_said(written):
+    places = CellPlaces((-0.5, 0.25), source="middle of the receptive field")
+    sheet = compose_panel(IMAGE, MAPS, predicted="vasc", places=places)
+    assert contains(sheet, render_overlay(IMAGE, MAPS["vasc"], scale=4, places=places))
+    assert not any("not known" in text for text in written)
+    compose_panel(IMAGE, MAPS, predicted="vasc", places=UNKNOWN)
+    assert any("where its cells lie is not known" in text for text in written)
 
 
 def test_labels_fit_a_small_picture():

@@ -17,6 +17,7 @@ from melascope.explain.regions import (
     placed_at_random,
     spots_outside,
 )
+from melascope.tables.cell_places import CellPlaces
 from melascope.tables.results import NotApplicable
 
 
@@ -25,6 +26,17 @@ def test_the_hottest_region_has_the_stated_area_and_the_highest_evidence():
     region = hottest(values, 80, 60, area_share=0.1)
     assert region.sum() == 480
     assert region[-1, -1] and not region[0, 0]
+
+
+def test_hot_regions_lie_where_the_cells_do():
+    values, lesion = np.zeros((3, 4)), np.zeros((60, 80), dtype=bool)
+    values[1, 2] = 1.0
+    lesion[:, :40] = True
+    places = CellPlaces((-0.5, 0.5))  # half a cell of 20 px up and right: from (30, 50) to (20, 60)
+    middle = np.argwhere(hottest(values, 80, 60, 0.05, places)).mean(axis=0)
+    np.testing.assert_allclose(middle, (19.5, 59.5), atol=0.6)
+    (spot,) = hot_spots_outside(values, lesion, places=places)
+    np.testing.assert_allclose(np.argwhere(spot).mean(axis=0), (19.5, 59.5), atol=1)
 
 
 def test_a_map_without_positive_evidence_has_no_hot_region():

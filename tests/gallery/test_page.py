@@ -17,6 +17,7 @@ from melascope.gallery.facts import gallery_facts
 from melascope.gallery.render import write_gallery
 from melascope.gallery.selection import select_cases
 from melascope.gallery.tags import Tagged, read_tags
+from melascope.tables.cell_places import CellPlaces
 
 pytestmark = needs_chromium
 
@@ -216,19 +217,36 @@ def test_tags_go_out_as_csv_and_come_back(page, world, tmp_path):
     }
 
 
-def test_the_page_draws_a_map_as_the_overlay_does(page, world):
-    case = next(case for case in cases_of(world) if case.image_id == "MEL_MISSED_A")
+def as_drawn(page) -> np.ndarray:
+    """(225, 300, 3) float: the page's canvas of a map, over grey."""
     drawn = page.evaluate(
         """async () => { const i = numberOf.get("MEL_MISSED_A"); const canvas = document.createElement("canvas");
         drawMap(canvas, await detailsOf(i), "vasc", 300, 225);
         return [...canvas.getContext("2d").getImageData(0, 0, 300, 225).data]; }"""
     )
     rgba = np.array(drawn, dtype=float).reshape(225, 300, 4)
-    grey = np.full((225, 300, 3), 128, dtype=np.uint8)
     alpha = rgba[..., 3:] / 255
-    found = 128 * (1 - alpha) + rgba[..., :3] * alpha
+    return 128 * (1 - alpha) + rgba[..., :3] * alpha
+
+
+def test_the_page_draws_a_map_as_the_overlay_does(page, world):
+    case = next(case for case in cases_of(world) if case.image_id == "MEL_MISSED_A")
+    found, grey = as_drawn(page), np.full((225, 300, 3), 128, dtype=np.uint8)
     expected = render_overlay(grey, case.cells("vasc"), scale=case.scale).astype(float)
     assert np.abs(found - expected).max() <= 3 and np.abs(expected - 128).max() > 40
+
+
+def test_the_page_draws_cells_where_they_lie(page, world):
+    """Up and right, and a little closer together than evenly: as the overlay does."""
+    assert page.evaluate("about.map_cells") == world.maps.places.as_json()
+    places = CellPlaces((-0.5, 0.3), (1.0, 0.9), "known")
+    page.evaluate("given => Object.assign(about.map_cells, given)", places.as_json())
+    found = as_drawn(page)
+    case = next(case for case in cases_of(world) if case.image_id == "MEL_MISSED_A")
+    grey, values = np.full((225, 300, 3), 128, dtype=np.uint8), case.cells("vasc")
+    expected = render_overlay(grey, values, scale=case.scale, places=places).astype(float)
+    assert np.abs(found - expected).max() <= 3
+    assert np.abs(found - render_overlay(grey, values, scale=case.scale)).max() > 40
 
 
 def test_no_word_of_a_hostile_table_runs(page, hostile_id):

@@ -22,6 +22,7 @@ from melascope.explain.map_figures import (
 from melascope.explain.sanity import Likeness
 from melascope.report.map_test_plot import save_map_tests
 from melascope.report.map_test_text import print_map_tests
+from melascope.tables.cell_places import CellPlaces
 from melascope.tables.map_scores import GateCheck, MapTests
 from melascope.tables.results import Estimate, NotApplicable
 
@@ -149,6 +150,9 @@ def test_scores_of_known_maps():
     one = Images(KEYS[:2], DX[:2], np.array([3, 3]), *np.zeros((2, 2), bool), "mel")
     assert scores.of_map["below_lesion"][0, 3] == pytest.approx(0) == scores.of_map["right_of_lesion"][0, 3]
     assert scores.of_baseline["area share"]["below_lesion"][0] == pytest.approx(0.25)
+    moved = score_all(maps[:1], [mask], CellPlaces((-0.25, 0.5))).of_map  # cells are 15 px high and 20 px wide
+    assert moved["below_lesion"][0, 3] == pytest.approx(-0.125)
+    assert moved["right_of_lesion"][0, 3] == pytest.approx(0.25)
     rows = score_rows(scores, one, [{"image_id": "a"}, {"image_id": "b"}])
     assert [row["state"] for row in rows[:4]] == ["no positive evidence"] * 3 + ["scored"] and len(rows) == 14
     rows = faithfulness_rows({"road": np.array([[0.3, 0.2, 0.1]])}, [{"image_id": "a"}, {"image_id": "b"}])

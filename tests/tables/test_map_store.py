@@ -10,6 +10,7 @@ import pytest
 
 from melascope.classes import CLASSES
 from melascope.errors import RunError
+from melascope.tables.cell_places import RECEPTIVE_FIELD, UNKNOWN, CellPlaces
 from melascope.tables.maps import MapStore
 
 
@@ -48,11 +49,12 @@ def test_a_subset_of_the_classes_and_what_the_maps_mean_are_kept(tmp_path):
         signed=False,
         per_class=False,
         precision="bfloat16, channels last",
+        places=CellPlaces((-0.484375, 0.2), (1.0, 16 / 15), RECEPTIVE_FIELD),
     )
     path = one.write(tmp_path / "maps.npz")
     again = MapStore.read(path)
     assert np.array_equal(again.maps, one.maps) and again.logits.shape == (3, 7)
-    for name in ("classes", "unit", "resolution", "signed", "per_class", "precision"):
+    for name in ("classes", "unit", "resolution", "signed", "per_class", "precision", "places"):
         assert getattr(again, name) == getattr(one, name)
     with np.load(path) as archive:
         assert "without evidence against, weighted activation" in str(archive["facts"])
@@ -62,10 +64,20 @@ def test_a_file_from_before_these_facts_is_grad_cam_of_all_classes(tmp_path):
     path = store().write(tmp_path / "maps.npz")
     with np.load(path) as archive:
         facts = json.loads(str(archive["facts"]))
-    for name in ("classes", "unit", "resolution", "signed", "per_class", "precision"):
+    for name in ("classes", "unit", "resolution", "signed", "per_class", "precision", "cells"):
         del facts[name]
     again = MapStore.read(changed(path, facts=np.array(json.dumps(facts))))
     assert again.classes == CLASSES and again.unit == "logit per cell" and again.precision == "float32"
+    assert again.places == UNKNOWN and "not known" in again.places.source
+
+
+@pytest.mark.parametrize("cells", [{}, 3, {"offset_y_x": [0], "pitch_y_x": [1, 1], "source": ""}])
+def test_places_of_cells_in_no_known_form_are_refused(tmp_path, cells):
+    path = store().write(tmp_path / "maps.npz")
+    with np.load(path) as archive:
+        facts = json.loads(str(archive["facts"])) | {"cells": cells}
+    with pytest.raises(RunError, match="where its cells lie"):
+        MapStore.read(changed(path, facts=np.array(json.dumps(facts))))
 
 
 def test_finds_selects_and_joins():

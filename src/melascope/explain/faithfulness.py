@@ -26,6 +26,7 @@ from melascope.explain.edits import blurred, skin_colour
 from melascope.explain.imputation import imputed
 from melascope.explain.mask_scores import centred_gaussian
 from melascope.explain.overlay import upsample_map
+from melascope.tables.cell_places import EVEN, CellPlaces
 from melascope.tables.predictions import probabilities_from_logits
 
 STEPS = 8
@@ -48,6 +49,7 @@ class Case:
     lesion : (height, width) bool, for the mean colour of the skin
     column : of the class in the logits
     key : of the random generator
+    places : where the map's cells lie
     """
 
     pixels: np.ndarray
@@ -55,6 +57,7 @@ class Case:
     lesion: np.ndarray
     column: int
     key: list[int]
+    places: CellPlaces = EVEN
 
 
 def curves(scorer: Scorer, cases: Sequence[Case], *, steps: int = STEPS, temperature: float = 1.0) -> np.ndarray:
@@ -119,9 +122,11 @@ def random_twin(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return twin.reshape(values.shape)
 
 
-def removal_rank(values: np.ndarray, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+def removal_rank(
+    values: np.ndarray, height: int, width: int, rng: np.random.Generator, places: CellPlaces = EVEN
+) -> np.ndarray:
     """(height, width) int: 0 for the pixel of most evidence; equal ones are ordered at random, not by place."""
-    evidence = upsample_map(values, width, height).ravel()
+    evidence = upsample_map(values, width, height, places).ravel()
     rank = np.empty(evidence.size, dtype=np.int64)
     rank[np.lexsort((rng.random(evidence.size), -evidence))] = np.arange(evidence.size)
     return rank.reshape(height, width)
@@ -148,9 +153,10 @@ def _pictures(case: Case, steps: int) -> np.ndarray:
     if not has_order(case.values):
         return pieces[0]
     counts = np.rint(np.arange(1, steps) / steps * height * width)[:, None, None]
-    rankings = (case.values, random_twin(case.values, rng), centred_gaussian(height, width))
-    for values in rankings:
-        rank = removal_rank(values, height, width, rng)
+    twin = random_twin(case.values, rng)
+    rankings = ((case.values, case.places), (twin, case.places), (centred_gaussian(height, width), EVEN))
+    for values, places in rankings:
+        rank = removal_rank(values, height, width, rng, places)
         removed = np.concatenate([rank < counts, rank >= height * width - counts])
         pieces += [np.where(removed[..., None], fill, case.pixels) for fill in fills]
         pieces.append(imputed(case.pixels, removed, rng))

@@ -29,6 +29,7 @@ from melascope.explain.regions import (
     placed_at_random,
     spots_outside,
 )
+from melascope.tables.cell_places import EVEN, CellPlaces
 from melascope.tables.results import NotApplicable
 
 CONTROLS = 99
@@ -173,6 +174,7 @@ def intervene(
     controls: int = CONTROLS,
     seed: int = 0,
     thorough: bool = True,
+    places: CellPlaces = EVEN,
 ) -> list[Outcome]:
     """Try every intervention on one picture.
 
@@ -182,6 +184,7 @@ def intervene(
     controls : placements of each control
     seed : of the placements
     thorough : try every fill, and add artefacts; else one fill a part, and nothing is added
+    places : where the maps' cells lie
 
     Returns
     -------
@@ -189,7 +192,8 @@ def intervene(
     """
     before = ask([specimen.image])
     outcomes = []
-    for one in interventions_on(specimen, maps or {}, controls=controls, seed=seed, thorough=thorough):
+    how = {"controls": controls, "seed": seed, "thorough": thorough, "places": places}
+    for one in interventions_on(specimen, maps or {}, **how):
         answers = ask([*one.edited, *one.controls])
         n = len(one.edited)
         outcomes.append(
@@ -216,6 +220,7 @@ def interventions_on(
     controls: int = CONTROLS,
     seed: int = 0,
     thorough: bool = True,
+    places: CellPlaces = EVEN,
 ) -> Iterator[Intervention]:
     """The interventions on a picture, made one at a time; arguments as of `intervene`."""
     image, lesion = specimen.image, specimen.lesion
@@ -236,7 +241,7 @@ def interventions_on(
                 keeps=edit is keep,
             )
 
-    for region, name, fills, edit, overlap in _planned(image, lesion, maps):
+    for region, name, fills, edit, overlap in _planned(image, lesion, maps, places):
         yield from edits(region, name, fills if thorough else fills[:1], edit, overlap)
     if not thorough:
         return
@@ -257,7 +262,9 @@ _Planned = tuple[Region, str, tuple[str, ...], Callable, float]
 _HIDING = ("in-painted", "mean skin", "blurred")
 
 
-def _planned(image: np.ndarray, lesion: np.ndarray, maps: Mapping[str, np.ndarray]) -> Iterator[_Planned]:
+def _planned(
+    image: np.ndarray, lesion: np.ndarray, maps: Mapping[str, np.ndarray], places: CellPlaces
+) -> Iterator[_Planned]:
     """(region, name, fills, edit, overlap) of what is hidden or kept."""
     height, width = lesion.shape
     skin = ~grown(lesion, 2 * margin_of(image))
@@ -266,11 +273,11 @@ def _planned(image: np.ndarray, lesion: np.ndarray, maps: Mapping[str, np.ndarra
         yield region, "lesion alone kept", ("mean skin", "blurred"), keep, 0.0
         yield region, "lesion removed", _HIDING, hide, 0.0
     for name, values in maps.items():
-        hot = hottest(values, width, height)
+        hot = hottest(values, width, height, places=places)
         if not isinstance(hot, NotApplicable):
             title = f"hottest {100 * HOT_SHARE:.0f} % of the {name} map removed"
             yield _of_hot(hot, lesion, skin), title, _HIDING, hide, 0.0
-        for place, spot in enumerate(hot_spots_outside(values, lesion)[:_SPOTS], start=1):
+        for place, spot in enumerate(hot_spots_outside(values, lesion, places=places)[:_SPOTS], start=1):
             region = Region("hot spot", spot, skin, "on the skin")
             yield region, f"hot spot {place} of the {name} map outside the lesion removed", _HIDING, hide, 0.0
     for place, spot in enumerate(spots_outside(image, lesion)[:_SPOTS], start=1):

@@ -15,6 +15,7 @@ from melascope.explain.faithfulness import RANKED_BY
 from melascope.explain.lesion_means import Difference, Mean, figures_by_lesion
 from melascope.explain.mask_scores import MapScore, centred_gaussian, random_map_score, score_map
 from melascope.explain.sanity import Likeness
+from melascope.tables.cell_places import EVEN, CellPlaces
 from melascope.tables.map_scores import MapFigure
 from melascope.tables.results import Estimate, NotApplicable
 
@@ -29,8 +30,7 @@ MEASURES = {
 }
 """Of a map against a mask -> its scale. The last two tell whether maps are drawn where the network looked: how far the
 middle of the positive evidence lies from the middle of the lesion, as a share of the picture's width and height. Over
-many images they are 0; a network whose strided convolutions are padded on both sides has its cells up to half a cell
-further up and left than they are drawn, and then both are above 0."""
+many images they are 0 where each cell is drawn where it looks (`CellPlaces`)."""
 
 BASELINES = ("area share", "centred Gaussian")
 
@@ -93,8 +93,8 @@ class MaskScores:
     unusable: np.ndarray
 
 
-def score_all(maps: np.ndarray, masks: Sequence[np.ndarray]) -> MaskScores:
-    """Score maps (n, 7, h, w) against n masks, each (height, width) bool."""
+def score_all(maps: np.ndarray, masks: Sequence[np.ndarray], places: CellPlaces = EVEN) -> MaskScores:
+    """Score maps (n, 7, h, w), whose cells lie at `places`, against n masks, each (height, width) bool."""
     shape = maps.shape[:2]
     of_map = {measure: np.full(shape, np.nan) for measure in MEASURES}
     of_baseline = {name: {measure: np.full(len(masks), np.nan) for measure in MEASURES} for name in BASELINES}
@@ -110,7 +110,7 @@ def score_all(maps: np.ndarray, masks: Sequence[np.ndarray]) -> MaskScores:
             of_baseline["centred Gaussian"][measure][row] = in_middle[index]
         for column in np.flatnonzero(~nothing[row]):
             evidence = maps[row, column]
-            values = _values(score_map(evidence, mask), _middle(np.maximum(evidence, 0)) - away)
+            values = _values(score_map(evidence, mask, places), _middle(np.maximum(evidence, 0), places) - away)
             for measure, value in zip(MEASURES, values, strict=True):
                 of_map[measure][row, column] = value
     return MaskScores(of_map, of_baseline, nothing, unusable)
@@ -120,10 +120,10 @@ def _values(score: MapScore, offset: np.ndarray) -> tuple[float, ...]:
     return tuple(float(value) for value in (score.share_inside, score.peak_inside, score.matched_iou, *offset))
 
 
-def _middle(weights: np.ndarray) -> np.ndarray:
+def _middle(weights: np.ndarray, places: CellPlaces = EVEN) -> np.ndarray:
     """(x, y) of the centre of mass of cells or pixels (h, w), as shares of the picture's sides."""
     total = weights.sum(dtype=np.float64)
-    down, across = ((np.arange(side) + 0.5) / side for side in weights.shape)
+    down, across = (places.share_at(side, axis) for axis, side in enumerate(weights.shape))
     return np.array([weights.sum(axis=0) @ across, weights.sum(axis=1) @ down]) / total
 
 

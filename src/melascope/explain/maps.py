@@ -14,6 +14,7 @@ from melascope.explain.contrast import contrast_maps, highest_other
 from melascope.explain.layers import Trace, checked_layer, last_grid, trace
 from melascope.explain.methods import METHODS
 from melascope.explain.methods.rows import ActivationMethod, ForwardMethod, InputMethod, Seen
+from melascope.explain.receptive_fields import places_of_layer
 from melascope.explain.running import (
     differentiable,
     each_gradient,
@@ -24,6 +25,7 @@ from melascope.explain.running import (
     run_plainly,
 )
 from melascope.models.augment import normalise
+from melascope.tables.cell_places import PIXELS, CellPlaces
 from melascope.tables.maps import MapStore
 
 CLOSED_FORM, AUTOGRAD, PASSES, INPUT_GRADIENTS = "closed form", "autograd", "forward passes", "input gradients"
@@ -87,6 +89,7 @@ class MapEngine:
         traced = trace(model, probe_size, self.place())
         self.n_classes = traced.n_classes
         self._choose_layer(traced, layer)
+        self._places: dict[tuple[int, int], CellPlaces] = {}
         self._head = traced.logit_layer
         self.path, self.path_reason = self._chosen_path(traced)
         if fast:
@@ -148,6 +151,25 @@ class MapEngine:
         logits, maps = self(batch)
         rivals = highest_other(logits, of)
         return logits, contrast_maps(maps, of, rivals), rivals
+
+    def places(self, height: int, width: int) -> CellPlaces:
+        """Where the cells of a map lie on pictures of this input size; worked out once for each size.
+
+        What draws a map over a picture needs it: cells do not always lie side by side from edge to edge, see
+        `receptive_fields`.
+        """
+        size = height, width
+        if size not in self._places:
+            self._places[size] = self._found_places(size)
+        return self._places[size]
+
+    def _found_places(self, size: tuple[int, int]) -> CellPlaces:
+        if self.layer != INPUT:
+            noise = torch.randn((1, 3, *size), generator=torch.Generator().manual_seed(0)).to(self.place())
+            return places_of_layer(self.model, self.layer, self._grid, noise)
+        side = self.rule.cell_side(*size)
+        grid = tuple(-(-one // side) for one in size)
+        return CellPlaces.of_pixels((side / 2, side / 2), (side, side), grid, size, PIXELS)
 
     def place(self) -> Tensor:
         """A tensor of the dtype and on the device that the model computes with."""
@@ -368,4 +390,5 @@ def make_maps(
         signed=engine.rule.signed,
         per_class=engine.rule.per_class,
         precision=engine.precision,
+        places=engine.places(*pixels.shape[1:3]),
     )

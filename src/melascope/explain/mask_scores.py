@@ -12,6 +12,7 @@ import numpy as np
 
 from melascope.errors import ExplainError
 from melascope.explain.overlay import positive_part, upsample_map
+from melascope.tables.cell_places import EVEN, CellPlaces
 from melascope.tables.results import NotApplicable
 
 _TIE = 1e-5  # share of the maximum: pixels that differ by less differ by rounding only
@@ -41,13 +42,14 @@ class MapScore:
     matched_iou: float | NotApplicable
 
 
-def score_map(values: np.ndarray, mask: np.ndarray) -> MapScore:
+def score_map(values: np.ndarray, mask: np.ndarray, places: CellPlaces = EVEN) -> MapScore:
     """Score the positive part of a map, upsampled to the mask's size.
 
     Parameters
     ----------
     values : (map_height, map_width) signed
     mask : (height, width) bool, True on the lesion
+    places : where the map's cells lie
 
     Returns
     -------
@@ -57,7 +59,7 @@ def score_map(values: np.ndarray, mask: np.ndarray) -> MapScore:
         raise ExplainError(f"The mask is {mask.dtype} {mask.shape}.", expected="bool (height, width)")
     height, width = mask.shape
     area_share = float(mask.mean())
-    evidence = upsample_map(positive_part(values), width, height)
+    evidence = upsample_map(positive_part(values), width, height, places)
     highest = float(evidence.max())
     if highest == 0:
         nothing = NotApplicable("no positive evidence")

@@ -16,6 +16,7 @@ from PIL import Image
 
 from melascope.errors import ExplainError, OutputError
 from melascope.files import write_bytes
+from melascope.tables.cell_places import EVEN, CellPlaces
 
 COLORMAP = "viridis"
 """Perceptually even and colour-blind safe; its blue, green and yellow are no skin's colours."""
@@ -34,22 +35,24 @@ _OPTIONS: dict[str, dict] = {
 }
 
 
-def upsample_map(values: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Bilinear interpolation between the centres of a map's cells, constant beyond the outermost ones.
+def upsample_map(values: np.ndarray, width: int, height: int, places: CellPlaces = EVEN) -> np.ndarray:
+    """Bilinear interpolation between the middles of a map's cells, constant beyond the outermost ones.
 
-    The same as `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`.
+    The same as `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` where cells lie evenly.
 
     Parameters
     ----------
     values : (map_height, map_width)
     width, height : of the picture, in pixels
+    places : where the cells lie
 
     Returns
     -------
     picture : (height, width) float32
     """
     checked = _finite_map(values)
-    rows, columns = _weights(checked.shape[0], height) @ checked, _weights(checked.shape[1], width).T
+    rows = _weights(checked.shape[0], height, places, 0) @ checked
+    columns = _weights(checked.shape[1], width, places, 1).T
     picture = np.empty((height, width), dtype=np.float32)
     strip = max(_SMALLEST_STRIP, _ONE_THREAD // columns.size)
     for top in range(0, height, strip):
@@ -58,9 +61,9 @@ def upsample_map(values: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def _weights(n_cells: int, n_pixels: int) -> np.ndarray:
+def _weights(n_cells: int, n_pixels: int, places: CellPlaces, axis: int) -> np.ndarray:
     """(n_pixels, n_cells) float32: how much of each cell a pixel takes; bilinear interpolation is one for each axis."""
-    place = np.clip((np.arange(n_pixels) + 0.5) * n_cells / n_pixels - 0.5, 0, n_cells - 1)
+    place = np.clip(places.cell_at(n_pixels, n_cells, axis), 0, n_cells - 1)
     below = np.minimum(place.astype(int), max(n_cells - 2, 0))
     weights = np.zeros((n_pixels, n_cells), dtype=np.float32)
     weights[np.arange(n_pixels), below] = 1 - (place - below)
@@ -102,7 +105,13 @@ def shared_scale(maps: np.ndarray) -> float:
 
 
 def render_overlay(
-    image: np.ndarray, values: np.ndarray, *, scale: float, colormap: str = COLORMAP, opacity: float = OPACITY
+    image: np.ndarray,
+    values: np.ndarray,
+    *,
+    scale: float,
+    places: CellPlaces = EVEN,
+    colormap: str = COLORMAP,
+    opacity: float = OPACITY,
 ) -> np.ndarray:
     """Lay the positive part of a map over its image.
 
@@ -114,6 +123,7 @@ def render_overlay(
     values : (map_height, map_width) signed
     scale : evidence at the top of the palette, of `shared_scale`; a cell above it looks like the top;
         0 leaves the image as it is
+    places : where the cells lie on the picture: `MapEngine.places`, or `MapStore.places`
     colormap : name of a matplotlib colormap; "jet" for the look of older figures
     opacity : 0 … 1, reached at half of the scale
 
@@ -121,7 +131,7 @@ def render_overlay(
     -------
     overlay : (height, width, 3) uint8
     """
-    return np.asarray(_blended(image, values, scale, colormap, opacity))
+    return np.asarray(_blended(image, values, scale, places, colormap, opacity))
 
 
 def encode_overlay(
@@ -129,6 +139,7 @@ def encode_overlay(
     values: np.ndarray,
     *,
     scale: float,
+    places: CellPlaces = EVEN,
     form: str = "JPEG",
     colormap: str = COLORMAP,
     opacity: float = OPACITY,
@@ -139,10 +150,12 @@ def encode_overlay(
     ----------
     form : "JPEG", "WEBP" or "PNG"; the others as of `render_overlay`
     """
-    return _encoded(_blended(image, values, scale, colormap, opacity), form)
+    return _encoded(_blended(image, values, scale, places, colormap, opacity), form)
 
 
-def _blended(image: np.ndarray, values: np.ndarray, scale: float, colormap: str, opacity: float) -> Image.Image:
+def _blended(
+    image: np.ndarray, values: np.ndarray, scale: float, places: CellPlaces, colormap: str, opacity: float
+) -> Image.Image:
     _check_image(image)
     positive = positive_part(values)
     if not (np.isfinite(scale) and scale >= 0):
@@ -153,7 +166,7 @@ def _blended(image: np.ndarray, values: np.ndarray, scale: float, colormap: str,
             raise ExplainError("The scale is 0, yet the map has positive evidence.", fix="use shared_scale(maps)")
         return overlay
     cells = np.minimum(positive / scale, 1) * 255 + 0.5  # limited and rounded here: few cells, many pixels
-    levels = upsample_map(cells, image.shape[1], image.shape[0]).astype(np.uint8)
+    levels = upsample_map(cells, image.shape[1], image.shape[0], places).astype(np.uint8)
     rows, columns = np.flatnonzero(levels.any(1)), np.flatnonzero(levels.any(0))
     if len(rows) == 0:
         return overlay

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from melascope.classes import CLASS_NAMES
 from melascope.errors import ExplainError
 from melascope.explain.overlay import COLORMAP, OPACITY, draw_outline, render_overlay, shared_scale
+from melascope.tables.cell_places import EVEN, CellPlaces
 
 _INK, _QUIET, _PAPER = (24, 24, 24), (96, 96, 96), (255, 255, 255)
 LIGHT_SKIN = (226, 192, 172)
@@ -56,6 +57,7 @@ def compose_panel(
     *,
     predicted: str,
     scale: float | None = None,
+    places: CellPlaces = EVEN,
     mask: np.ndarray | None = None,
     mask_source: str = "lesion mask of the data set",
     labels: Mapping[str, str] | None = None,
@@ -72,6 +74,7 @@ def compose_panel(
     maps : class name -> (map_height, map_width) signed, e.g. the predicted class and `mel`, in the order to show
     predicted : class name that the model gave; its map is labelled so
     scale : top of the scale; None takes `shared_scale` of these maps
+    places : where the maps' cells lie; where that is not known, a line below says so
     mask : (height, width) bool, outlined on every picture if given
     mask_source : where the mask comes from, written below
     labels : what stands above a map in place of "evidence for NAME", by its name
@@ -87,13 +90,14 @@ def compose_panel(
     top = shared_scale(np.stack(list(maps.values()))) if scale is None else scale
     titles = {name: (labels or {}).get(name) or _label(name, predicted) for name in maps}
     pictures = {"original": image} | {
-        titles[name]: render_overlay(image, values, scale=top, colormap=colormap, opacity=opacity)
+        titles[name]: render_overlay(image, values, scale=top, places=places, colormap=colormap, opacity=opacity)
         for name, values in maps.items()
     }
     if mask is not None:
         pictures = {label: draw_outline(picture, mask) for label, picture in pictures.items()}
     remarks = {titles[name]: _remark(name, values) for name, values in maps.items()}
     lines = [f"map resolution {_grid(maps)} cells, interpolated"]
+    lines += [] if places.is_known else [f"where its cells lie is {places.source}"]
     lines += ["one scale for all maps shown"] if len(maps) > 1 else []
     lines += [f"outline: {mask_source}"] if mask is not None else []
     bar_width = image.shape[1] * len(maps)

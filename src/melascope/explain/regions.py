@@ -17,6 +17,7 @@ from scipy.signal import fftconvolve
 from melascope.errors import ExplainError
 from melascope.explain.edits import check_mask, grown, margin_of
 from melascope.explain.overlay import positive_part, upsample_map
+from melascope.tables.cell_places import EVEN, CellPlaces
 from melascope.tables.results import NotApplicable
 
 HOT_SHARE = 0.05
@@ -52,12 +53,15 @@ class Region:
         return float(self.mask.mean())
 
 
-def hottest(values: np.ndarray, width: int, height: int, area_share: float = HOT_SHARE) -> np.ndarray | NotApplicable:
+def hottest(
+    values: np.ndarray, width: int, height: int, area_share: float = HOT_SHARE, places: CellPlaces = EVEN
+) -> np.ndarray | NotApplicable:
     """The part of the picture with most evidence in a map, exactly `area_share` of it if that much is positive.
 
     Parameters
     ----------
     values : (map_height, map_width) signed
+    places : where its cells lie
 
     Returns
     -------
@@ -65,7 +69,7 @@ def hottest(values: np.ndarray, width: int, height: int, area_share: float = HOT
     """
     if not 0 < area_share < 1:
         raise ExplainError(f"The area share is {area_share}.", expected="a number above 0 and below 1")
-    evidence = upsample_map(positive_part(values), width, height)
+    evidence = upsample_map(positive_part(values), width, height, places)
     if evidence.max() == 0:
         return NotApplicable("no positive evidence")
     wanted = max(1, round(area_share * evidence.size))
@@ -75,7 +79,9 @@ def hottest(values: np.ndarray, width: int, height: int, area_share: float = HOT
     return region & (evidence > 0)
 
 
-def hot_spots_outside(values: np.ndarray, lesion: np.ndarray, level: float = SPOT_LEVEL) -> list[np.ndarray]:
+def hot_spots_outside(
+    values: np.ndarray, lesion: np.ndarray, level: float = SPOT_LEVEL, places: CellPlaces = EVEN
+) -> list[np.ndarray]:
     """Connected places outside the lesion (and its margin) where a map reaches `level` of its maximum, hottest first.
 
     Parameters
@@ -88,7 +94,7 @@ def hot_spots_outside(values: np.ndarray, lesion: np.ndarray, level: float = SPO
     spots : list of (height, width) bool, none where the map has no positive evidence there
     """
     height, width = lesion.shape
-    evidence = upsample_map(positive_part(values), width, height)
+    evidence = upsample_map(positive_part(values), width, height, places)
     if evidence.max() == 0:
         return []
     outside = ~grown(lesion, max(1, round(0.02 * width)))

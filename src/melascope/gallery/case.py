@@ -20,6 +20,7 @@ from melascope.gallery.outcomes import HELD_OUT, outcome_of, section_of
 from melascope.gallery.outlines import outline_path, sized_mask
 from melascope.gallery.selection import Selection, refuse_other_point
 from melascope.gallery.tested import Test, flips_of
+from melascope.tables.cell_places import EVEN, CellPlaces
 from melascope.tables.lesions import LesionTable
 from melascope.tables.maps import MapStore
 from melascope.tables.predictions import Predictions
@@ -90,6 +91,7 @@ class Case:
     outline : SVG path of the lesion's edge, see `outline_path`; `""` if there is none
     root, path, mask_path : where its pixels lie, see `LesionTable`
     tests : what hiding or adding parts of the picture changed; empty where that was not tried
+    places : where the maps' cells lie
     """
 
     image_id: str
@@ -117,6 +119,7 @@ class Case:
     path: str
     mask_path: str
     tests: tuple[Test, ...] = ()
+    places: CellPlaces = EVEN
 
     @property
     def predicted(self) -> str:
@@ -236,7 +239,12 @@ def build_cases(
         row = int(rows[index])
         return Case(
             **_said(scored, row),
-            **_shown(maps.maps[index], scored.probabilities[row], read_mask(table.root, table.mask_path[index])),
+            **_shown(
+                maps.maps[index],
+                maps.places,
+                scored.probabilities[row],
+                read_mask(table.root, table.mask_path[index]),
+            ),
             reasons=selections[index].reasons,
             threshold=operating_point.threshold,
             root=table.root,
@@ -362,15 +370,16 @@ def _price(scored: _Scored, row: int) -> Price | None:
     return Price(count[0], count[1], len(scored.others))
 
 
-def _shown(maps: np.ndarray, probabilities: np.ndarray, mask: np.ndarray | None) -> dict:
+def _shown(maps: np.ndarray, places: CellPlaces, probabilities: np.ndarray, mask: np.ndarray | None) -> dict:
     """Which two maps are shown, on what scale, and how they lie to the lesion."""
     order = [CLASSES[column] for column in np.argsort(-probabilities, kind="stable")]
     mel = CLASSES[MEL]
     shown = (order[0], mel if order[0] != mel else order[1])
     small = None if mask is None else sized_mask(mask)  # a map has few cells: a share of it needs no more pixels
-    scores = [NO_MASK if small is None else score_map(maps[CLASSES.index(name)], small) for name in shown]
+    scores = [NO_MASK if small is None else score_map(maps[CLASSES.index(name)], small, places) for name in shown]
     return {
         "maps": maps,
+        "places": places,
         "scale": shared_scale(maps),
         "shown": shown,
         "map_scores": tuple(scores),

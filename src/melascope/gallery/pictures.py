@@ -87,7 +87,7 @@ def write_pictures(case: Case, folder: Path, stem: str, *, overlays: bool) -> Pi
 
 def _overlay(case: Case, name: str, image: np.ndarray) -> np.ndarray:
     """The map of a class over the image, on the case's scale, with the lesion's outline where there is one."""
-    overlay, mask = render_overlay(image, case.cells(name), scale=case.scale), case.mask()
+    overlay, mask = render_overlay(image, case.cells(name), scale=case.scale, places=case.places), case.mask()
     if mask is None:
         return overlay
     size = image.shape[1], image.shape[0]

@@ -23,6 +23,7 @@ from melascope.gallery.pictures import file_stems
 from melascope.models.classifier import Classifier
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import load_image, with_known_facts
+from melascope.tables.cell_places import UNKNOWN, CellPlaces
 from melascope.tables.lesions import LesionTable
 from melascope.tables.maps import MapStore, write_map_batches
 from melascope.tables.predictions import probabilities_from_logits
@@ -93,6 +94,7 @@ class Explained:
     dx, split : truth and split where the run or the data set knows them, else `""`
     logits : (7,) float32
     classes : whose maps these are
+    places : where their cells lie on the picture
     """
 
     image_id: str
@@ -104,6 +106,7 @@ class Explained:
     split: str
     logits: np.ndarray = field(default_factory=lambda: np.zeros(len(CLASSES), np.float32))
     classes: tuple[str, ...] = CLASSES
+    places: CellPlaces = UNKNOWN
 
     def map_of(self, name: str) -> np.ndarray:
         """(map_height, map_width) of one class."""
@@ -133,6 +136,11 @@ class Explainer:
         size = (self.card.input_height, self.card.input_width)
         self.engine = MapEngine(classifier.network, method=method, layer=layer, probe_size=size, fast=fast)
         self.point = OperatingPoint.read(run.operating_point) if run.operating_point.is_file() else None
+
+    @property
+    def places(self) -> CellPlaces:
+        """Where the maps' cells lie on a picture."""
+        return self.engine.places(self.card.input_height, self.card.input_width)
 
     def maps(self, images: list[np.ndarray], image_ids: np.ndarray) -> MapStore:
         """Maps of images of any size, each stretched to what the model sees."""
@@ -168,6 +176,7 @@ class Explainer:
                         split=split[row],
                         logits=store.logits[index],
                         classes=store.classes,
+                        places=store.places,
                     )
                     for index, row in enumerate(rows)
                 ],
@@ -235,7 +244,7 @@ def explain_images(
 
     with reporter.bar("explaining") as advance:
         written.append(write_map_batches(out / "maps.npz", drawn(), len(table)))
-    write_map_manifest(out, written, run, explainer.engine)
+    write_map_manifest(out, written, run, explainer.engine, explainer.places)
     return lines
 
 
@@ -244,7 +253,9 @@ def _is_usual(request: MapRequest) -> bool:
     return request.method == "gradcam" and not (request.class_name or request.against)
 
 
-def write_map_manifest(out: Path, written: list[Path], run: RunDirectory, engine: MapEngine) -> Path:
+def write_map_manifest(
+    out: Path, written: list[Path], run: RunDirectory, engine: MapEngine, places: CellPlaces
+) -> Path:
     """What the maps are and which files hold them, with size and SHA-256; it marks that all is there."""
     rule = engine.rule
     return write_json(
@@ -260,6 +271,7 @@ def write_map_manifest(out: Path, written: list[Path], run: RunDirectory, engine
             "signed": rule.signed,
             "per_class": rule.per_class,
             "precision": engine.precision,
+            "cells": places.as_json(),
             "files": {
                 path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(written)
             },
@@ -270,7 +282,14 @@ def write_map_manifest(out: Path, written: list[Path], run: RunDirectory, engine
 def panel(one: Explained) -> np.ndarray:
     """The picture beside the maps of the predicted class and of melanoma, on one scale."""
     maps = {name: one.map_of(name) for name in _shown(one)}
-    return compose_panel(one.image, maps, predicted=CLASSES[one.predicted], scale=shared_scale(one.maps), mask=one.mask)
+    return compose_panel(
+        one.image,
+        maps,
+        predicted=CLASSES[one.predicted],
+        scale=shared_scale(one.maps),
+        places=one.places,
+        mask=one.mask,
+    )
 
 
 def _shown(one: Explained) -> list[str]:
@@ -293,6 +312,7 @@ def requested_panel(one: Explained, store: MapStore, request: MapRequest) -> np.
         maps,
         predicted=CLASSES[one.predicted],
         scale=scale,
+        places=store.places,
         mask=one.mask,
         labels=labels,
         unit=store.unit,
@@ -347,7 +367,7 @@ def explain_one(
     scale = shared_scale(one.maps)
     look = {"colormap": colormap} if colormap else {}
     make_folder(Path(out).parent)
-    picture = save_image(Path(out), render_overlay(one.image, one.maps[column], scale=scale, **look))
+    picture = save_image(Path(out), render_overlay(one.image, one.maps[column], scale=scale, places=one.places, **look))
     height, width = one.maps.shape[1:]
     evidence = "" if one.maps[column].max() > 0 else "; no positive evidence for it: the overlay shows the bare image"
     return [

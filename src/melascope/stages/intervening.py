@@ -121,7 +121,8 @@ def intervene_on_cases(
             specimen = load(row)
             maps = _maps_of(engine, classifier, ask, specimen)
             try:
-                outcomes = intervene(specimen, ask, maps, controls=controls, seed=seed)
+                places = engine.places(ask.height, ask.width)
+                outcomes = intervene(specimen, ask, maps, controls=controls, seed=seed, places=places)
             except ExplainError as error:  # a lesion that fills its picture must not end the others' turn
                 lines.append(f"{specimen.image_id}: skipped. {error.found}")
                 continue

@@ -113,7 +113,7 @@ def run_map_tests(
     store = tester.maps(held)
     known = _known(held, store, run)
     with reporter.bar("scoring maps against masks"):
-        scores = score_all(store.maps, held.masks)
+        scores = score_all(store.maps, held.masks, store.places)
     figures = mask_figures(scores, known, draws=draws, seed=seed)
     likenesses, checks = tester.sanity(held, data)
     figures += sanity_figures(likenesses, known.lesion_key[: len(likenesses[0].rho)])
@@ -200,7 +200,7 @@ class _Tester:
         return Held(table, predictions, pixels, masks, sources)
 
     def maps(self, held: Held) -> MapStore:
-        path = self._part(["maps", self._kind(), list(held.predictions.image_id)], ".npz")
+        path = self._part(["maps", self._kind(), self._places(), list(held.predictions.image_id)], ".npz")
         with self.reporter.bar("maps of all classes") as advance:
             if not path.is_file():
                 self._maps_of(self.engine, held.pixels, list(held.predictions.image_id), advance).write(path)
@@ -222,7 +222,13 @@ class _Tester:
             for start in range(0, asked, CHUNK):
                 rows = range(start, min(start + CHUNK, len(store)))  # whole chunks, so that more images add to fewer
                 cases = [self._case(held, store, known, row) for row in rows]
-                key = ["faithfulness", faithfulness.STEPS, self._kind(), list(held.predictions.image_id[rows])]
+                key = [
+                    "faithfulness",
+                    faithfulness.STEPS,
+                    self._kind(),
+                    self._places(),
+                    list(held.predictions.image_id[rows]),
+                ]
                 pieces.append(
                     self._kept(
                         key,
@@ -259,6 +265,9 @@ class _Tester:
     def _kind(self) -> list[str]:
         return [self.card.weights_sha256, self.engine.method, self.engine.layer]
 
+    def _places(self) -> dict:
+        return self.engine.places(*self.size).as_json()
+
     def _part(self, key: list, ending: str) -> Path:
         return self.parts / f"{key[0]}-{sha256_bytes(canonical_json(key).encode())[:24]}{ending}"
 
@@ -279,7 +288,7 @@ class _Tester:
         column, image_id = int(known.predicted[row]), held.predictions.image_id[row]
         key = [int(sha256_bytes(image_id.encode())[:12], 16)]
         mask = _nearest(held.masks[row], *self.size)
-        return faithfulness.Case(held.pixels[row], store.maps[row, column], mask, column, key)
+        return faithfulness.Case(held.pixels[row], store.maps[row, column], mask, column, key, store.places)
 
     def _maps_of(self, engine: MapEngine, pixels: np.ndarray, ids: list[str], progress=None) -> MapStore:
         return make_maps(

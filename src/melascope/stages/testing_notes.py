@@ -56,7 +56,7 @@ def tests_of_cases(
             columns = dict.fromkeys((int(np.argmax(maps.logits[row])), MEL))
             shown = {CLASSES[column]: maps.maps[row, column] for column in columns}
             try:
-                outcomes = intervene(load(row), ask, shown, controls=CONTROLS, thorough=False)
+                outcomes = intervene(load(row), ask, shown, controls=CONTROLS, thorough=False, places=maps.places)
             except ExplainError:  # no skin around the lesion to hide it with
                 outcomes = []
             if outcomes:

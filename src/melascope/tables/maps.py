@@ -13,6 +13,7 @@ import numpy as np
 from melascope.classes import CLASSES
 from melascope.errors import RunError
 from melascope.files import atomic_path
+from melascope.tables.cell_places import UNKNOWN, CellPlaces
 
 SCHEMA_VERSION = 1
 _FACTS = ("method", "layer", "input_width", "input_height", "checkpoint_sha256")
@@ -40,6 +41,7 @@ class MapStore:
     signed : whether negative cells speak against the class
     per_class : whether the method knows classes at all
     precision : "float32" for numbers that are reported; anything else is for pictures only
+    places : where the cells lie on the picture; not known in files of before
     """
 
     image_id: np.ndarray
@@ -56,6 +58,7 @@ class MapStore:
     signed: bool = True
     per_class: bool = True
     precision: str = REFERENCE
+    places: CellPlaces = UNKNOWN
 
     def __len__(self) -> int:
         return len(self.image_id)
@@ -112,12 +115,21 @@ class MapStore:
                 expected=f"{list(CLASSES)}, schema {SCHEMA_VERSION}, and {', '.join(_FACTS)}",
                 fix="make it again with `melascope explain`",
             )
+        try:
+            places = CellPlaces.from_json(facts.get("cells"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"The map file does not say in a known form where its cells lie ({error}).",
+                where=path,
+                expected="offset_y_x and pitch_y_x, two numbers each, and source",
+                fix="make it again with `melascope explain`",
+            ) from error
         return cls(
             image_id=arrays["image_id"].astype(object),
             logits=arrays["logits"],
             maps=arrays["maps"],
             **{name: facts[name] for name in _FACTS},
-            **{name: facts[name] for name in _LATER_FACTS if name in facts} | {"classes": classes},
+            **{name: facts[name] for name in _LATER_FACTS if name in facts} | {"classes": classes, "places": places},
         )
 
 
@@ -138,7 +150,9 @@ def write_map_batches(path: Path, batches: Iterable[MapStore], n_images: int) ->
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("maps.npy", "w", force_zip64=True) as member:
             for batch in batches:
-                kinds.append((*batch.maps.shape[1:], *(getattr(batch, name) for name in (*_FACTS, *_LATER_FACTS))))
+                kinds.append(
+                    (*batch.maps.shape[1:], *(getattr(batch, name) for name in (*_FACTS, *_LATER_FACTS, "places")))
+                )
                 if kinds[0] != kinds[-1]:
                     raise ValueError(f"a batch of other maps: first {kinds[0]}, now {kinds[-1]}")
                 if len(kinds) == 1:
@@ -163,6 +177,7 @@ def _facts_text(store: MapStore) -> str:
         "schema_version": SCHEMA_VERSION,
         "class_order": list(CLASSES),
         **{name: getattr(store, name) for name in (*_FACTS, *_LATER_FACTS)},
+        "cells": store.places.as_json(),
         "scale": f"{'signed' if store.signed else 'without evidence against'}, {store.unit}, not rescaled",
     }
     return json.dumps(facts, sort_keys=True)

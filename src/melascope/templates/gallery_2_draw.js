@@ -25,10 +25,11 @@ function levelsOf(detail, name) {
 // The class beside which melanoma is looked at: the first answer, or the next one where that is melanoma itself.
 const firstAnswer = (detail) => detail.shown.find((name) => name !== "mel");
 
-// For each pixel of a line: the cell before it and how much of the next one it takes.
-function placesOf(pixels, cells) {
+// For each pixel of a line: the cell before it and how much of the next one it takes; axis 0 is y, 1 is x.
+function placesOf(pixels, cells, axis) {
+  const { offset_y_x: offset, pitch_y_x: pitch } = about.map_cells;
   return Array.from({ length: pixels }, (_, at) => {
-    const place = Math.min(Math.max(((at + 0.5) * cells) / pixels - 0.5, 0), cells - 1);
+    const place = Math.min(Math.max((((at + 0.5) * cells) / pixels - 0.5 - offset[axis]) / pitch[axis], 0), cells - 1);
     const before = Math.min(Math.floor(place), Math.max(cells - 2, 0));
     return [before, Math.min(before + 1, cells - 1), place - before];
   });
@@ -40,10 +41,10 @@ function drawMap(canvas, detail, name, width, height) {
   canvas.height = Math.max(1, Math.round(height * factor));
   const levels = levelsOf(detail, name);
   const palette = palettes[name === CONTRAST ? "contrast" : "evidence"];
-  const columns = placesOf(canvas.width, about.map_width);
+  const columns = placesOf(canvas.width, about.map_width, 1);
   const pen = canvas.getContext("2d");
   const picture = pen.createImageData(canvas.width, canvas.height);
-  placesOf(canvas.height, about.map_height).forEach(([above, below, down], y) => {
+  placesOf(canvas.height, about.map_height, 0).forEach(([above, below, down], y) => {
     columns.forEach(([left, right, along], x) => {
       const at = (row, column) => levels[row * about.map_width + column];
       const upper = at(above, left) * (1 - along) + at(above, right) * along;

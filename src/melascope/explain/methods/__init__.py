@@ -75,5 +75,6 @@ METHODS: dict[str, Method] = {
         resolution=f"the mean of windows of {occlusion.WINDOW}×{occlusion.WINDOW} cells",
         from_forward=occlusion.from_forward,
         reads_layer=False,
+        cell_side=occlusion.cell_side,
     ),
 }

@@ -27,7 +27,7 @@ PASSES_AT_ONCE = 32
 def from_forward(seen: Seen) -> Tensor:
     """Occlusion maps of every class asked for: (B, k, rows, columns), signed, in logit units."""
     height, width = seen.batch.shape[2:]
-    side = ceil(min(height, width) / CELLS)
+    side = cell_side(height, width)
     rows, columns = ceil(height / side), ceil(width / side)
     windows = list(_windows(rows, columns))
     maps = []
@@ -35,6 +35,11 @@ def from_forward(seen: Seen) -> Tensor:
         falls = logits - torch.cat([seen.ask(hidden) for hidden in _hidden(image, windows, side)])
         maps.append(_mean_over_windows(falls, windows, rows, columns))
     return torch.stack(maps)
+
+
+def cell_side(height: int, width: int) -> int:
+    """Pixels of a cell's side; the last cells may reach beyond the picture."""
+    return ceil(min(height, width) / CELLS)
 
 
 def _windows(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:

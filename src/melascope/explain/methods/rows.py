@@ -23,6 +23,7 @@ class Method:
         classes' maps is the map of the difference of their logits; where False, evidence against is left out by the
         method itself
     per_class : False where the method knows no class: the same map is given for each
+    cell_side : (height, width) of the input -> pixels of a cell's side, of methods that read no layer
     """
 
     paper: str
@@ -30,6 +31,7 @@ class Method:
     resolution: str = LAYER_CELLS
     signed: bool = True
     per_class: bool = True
+    cell_side: Callable[[int, int], int] = lambda _height, _width: 1
 
 
 @dataclass(frozen=True, kw_only=True)
