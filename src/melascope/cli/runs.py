@@ -77,29 +77,13 @@ def train(
         next_command(f"melascope gallery {run.root}")
 
 
-def predict(
-    run: RunFolder,
-    images: Annotated[Path, typer.Argument(help="An image, a folder of images, or a data set.")],
-    out: Annotated[Path, typer.Option(help="Predictions table: .parquet or .csv.")] = Path("predictions.parquet"),
-    labels: LabelsFile = None,
-    map_columns: ColumnMap = None,
-    map_labels: WordMap = None,
-) -> None:
-    """Write the predictions table of any images, with their truth where a CSV tells it."""
-    with torch_needed():
-        from melascope.stages.scoring import predict_images, read_images
-    from melascope.tables.runs import RunDirectory
-
-    table = read_images(images, labels_from(labels, map_columns, map_labels))
-    predictions = predict_images(RunDirectory.open(run), table, Reporter())
-    print(predictions.write(out))
-    next_command(f"melascope evaluate {out} --operating-point {run}/operating_point.json")
-
-
 def explain(
     run: RunFolder,
     images: Annotated[
-        Path | None, typer.Argument(help="An image, a folder of images, or a data set; left out with --test.")
+        Path | None,
+        typer.Argument(
+            help="An image, a folder of images, a data set, or a .csv or .parquet with image_id; left out with --test."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for pictures and maps.npz [maps], or for --test [RUN/map_tests].")
@@ -140,12 +124,13 @@ def explain(
     out = out or Path("maps")
     with torch_needed():
         from melascope.stages.explaining import MapRequest, explain_images
-    from melascope.stages.scoring import read_images
+        from melascope.stages.named_images import named_images
     from melascope.tables.runs import RunDirectory
 
     request = MapRequest(method, layer, class_name, against, picture, fast)
-    table = read_images(images, labels_from(labels, map_columns, map_labels))
-    for line in explain_images(RunDirectory.open(run), table, out, Reporter(), request=request):
+    opened = RunDirectory.open(run)
+    table = named_images(opened, images, labels_from(labels, map_columns, map_labels))
+    for line in explain_images(opened, table, out, Reporter(), request=request):
         print(line)
     print(f"pictures and raw maps: {out}")
     next_command(f"melascope gallery {run}")

@@ -7,7 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 Advance = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -34,6 +41,14 @@ class Reporter:
         with Progress(*columns, console=self.console) as progress:
             task = progress.add_task(description, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
+
+    @contextmanager
+    def counter(self, description: str) -> Iterator[Callable[[int], None]]:
+        """As `bar`, where nobody knows how many there will be: called with how many more are done."""
+        columns = (TextColumn("{task.description}: {task.completed:,}"), TimeElapsedColumn())
+        with Progress(*columns, console=self.console) as progress:
+            task = progress.add_task(description, total=None)
+            yield lambda more: progress.advance(task, more)
 
     @contextmanager
     def working(self, description: str) -> Iterator[None]:

@@ -10,10 +10,10 @@ import numpy as np
 from melascope.data.archive import read_member
 from melascope.data.decode import decode_image
 from melascope.data.pixels import resize_image
-from melascope.data.sources import read_dataset, recognised, source_notes
+from melascope.data.sources import read_dataset, recognised, source_left_out, source_notes
 from melascope.data.sources.image_folder import Labels, read_image_folder
 from melascope.errors import DataError
-from melascope.models.classifier import Classifier
+from melascope.stages.engines import open_engine
 from melascope.stages.reporting import Reporter
 from melascope.tables.lesions import LesionTable
 from melascope.tables.predictions import Predictions, PredictionsOrigin
@@ -81,22 +81,33 @@ def with_known_facts(table: LesionTable, run: RunDirectory) -> tuple[LesionTable
     return replace(table, **columns), split
 
 
-def predict_images(run: RunDirectory, table: LesionTable, reporter: Reporter, *, batch_size: int = 64) -> Predictions:
-    """Score every image of `table` with the run's best checkpoint, a batch in memory at a time."""
-    classifier = Classifier.load(run)
-    card = classifier.card
-    table, split = with_known_facts(table, run)
+def predict_images(
+    model: RunDirectory | Path, table: LesionTable, reporter: Reporter, *, batch_size: int = 64, engine: str = "auto"
+) -> Predictions:
+    """Score every image of `table`, a batch in memory at a time.
+
+    Parameters
+    ----------
+    model : a run, whose best checkpoint is asked, or an exported graph
+    engine : as in `open_engine`
+    """
+    run = model if isinstance(model, RunDirectory) else None
+    asked = open_engine(run.root if run else model, engine=engine, reporter=reporter)
+    card, split = asked.card, np.full(len(table), "", dtype=object)
+    if run:
+        table, split = with_known_facts(table, run)
     pieces = []
     with reporter.bar("predicting") as advance:
         for start in range(0, len(table), batch_size):
             rows = range(start, min(start + batch_size, len(table)))
             images = [resize_image(load_image(table, row), card.input_width, card.input_height) for row in rows]
-            pieces.append(classifier.logits(np.stack(images), batch_size=batch_size))
+            pieces.append(asked.logits(np.stack(images), batch_size=batch_size))
             advance(rows.stop, len(table))
-    origin = origin_of(run, card, table)
+    origin = origin_of(asked.run, card, table)
     facts = {name: getattr(table, name) for name in FACT_COLUMNS}
     logits = np.concatenate(pieces).astype(np.float64)
-    return Predictions(**facts, split=split, logits=logits, origin=origin, notes=notes_on(table, split))
+    told = {"notes": notes_on(table, split), "left_out": source_left_out(_new(table, split))}
+    return Predictions(**facts, split=split, logits=logits, origin=origin, **told)
 
 
 def notes_on(table: LesionTable, split: np.ndarray) -> tuple[str, ...]:
@@ -104,14 +115,21 @@ def notes_on(table: LesionTable, split: np.ndarray) -> tuple[str, ...]:
     new = split == ""
     if new.all() or not new.any():
         return source_notes(table)
-    return tuple(f"Of the {new.sum():,} images that the run did not know: {n}" for n in source_notes(table.subset(new)))
+    notes = source_notes(_new(table, split))
+    return tuple(f"Of the {new.sum():,} images that the run did not know: {note}" for note in notes)
 
 
-def origin_of(run: RunDirectory, card: CheckpointCard, table: LesionTable) -> PredictionsOrigin:
+def _new(table: LesionTable, split: np.ndarray) -> LesionTable:
+    """The images that the run did not know before; all, if it knew all."""
+    new = split == ""
+    return table.subset(new) if new.any() else table
+
+
+def origin_of(run: str, card: CheckpointCard, table: LesionTable) -> PredictionsOrigin:
     """What rides in a predictions table: which run, weights, split and images it comes from."""
     return PredictionsOrigin(
         source=table.source,
-        run=run.name,
+        run=run,
         checkpoint_sha256=card.weights_sha256,
         split_sha256=card.split_sha256,
         dataset_fingerprint=table.fingerprint,

@@ -220,7 +220,7 @@ def score_run(
         **{name: getattr(table, name) for name in FACT_COLUMNS},
         split=split.of(table),
         logits=logits.astype(np.float64),
-        origin=origin_of(run, classifier.card, table),
+        origin=origin_of(run.name, classifier.card, table),
     )
     predictions = freeze(run, predictions, read_recipe(run.recipe), reporter)
     run.set_temperature(predictions.origin.temperature)

@@ -1,0 +1,73 @@
+"""`melascope predict`: one table of some images, or parts of any number of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from melascope.cli.flags import ColumnMap, LabelsFile, WordMap, labels_from, next_command
+from melascope.data.inputs import Source
+from melascope.errors import MelascopeError
+from melascope.stages.reporting import Reporter
+from melascope.tables.runs import RunDirectory
+
+TABLES = (".parquet", ".csv")
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="A run, or a graph that `melascope export` wrote (.onnx, .xml).")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="An image, a folder, a data set; or, with --out FOLDER, also a pattern in quotes, a list (.txt: a "
+            "path a line) or a manifest (.csv, .parquet)."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="One predictions table (.parquet, .csv), or a folder: parts, any number of images.")
+    ] = Path("predictions.parquet"),
+    labels: LabelsFile = None,
+    map_columns: ColumnMap = None,
+    map_labels: WordMap = None,
+    engine: Annotated[
+        str, typer.Option(help="auto (the run's exported graph if there is one), graph or torch.")
+    ] = "auto",
+    path_column: Annotated[str, typer.Option(help="Of a manifest: the column that holds paths.")] = "",
+    shard: Annotated[str, typer.Option(help="With --out FOLDER: make the i-th of n shares, e.g. 3/16.")] = "1/1",
+) -> None:
+    """Score images: into one table, with their truth where a CSV tells it, or into parts that no kill can spoil."""
+    if out.suffix.lower() not in TABLES:
+        if labels:
+            raise MelascopeError("Parts hold no truth.", where="--labels", fix="score into one table: --out FILE.csv")
+        _parts(model, Source.of(source, column=path_column), out, engine, shard)
+        return
+    if path_column or shard != "1/1":
+        raise MelascopeError("A table is made whole.", where="--out", fix="name a folder: --out scores")
+    kind = Source.of(source).kind
+    if kind not in ("file", "folder"):
+        raise MelascopeError(f"A {kind} is scored into a folder.", where=source, fix="add --out scores")
+    _table(model, Path(source), out, engine, labels_from(labels, map_columns, map_labels))
+
+
+def _table(model: Path, source: Path, out: Path, engine: str, labels) -> None:
+    from melascope.stages.scoring import predict_images, read_images
+
+    run = RunDirectory.open(model) if model.is_dir() or not model.suffix else None
+    print(predict_images(run or model, read_images(source, labels), Reporter(), engine=engine).write(out))
+    point = f" --operating-point {model}/operating_point.json" if run else ""
+    next_command(f"melascope evaluate {out}{point}")
+
+
+def _parts(model: Path, source: Source, out: Path, engine: str, shard: str) -> None:
+    from melascope.stages.batch_scoring import Share, reasons_in, score_inputs
+    from melascope.stages.engines import open_engine
+
+    reporter, share = Reporter(), Share.from_text(shard)
+    result = score_inputs(open_engine(model, engine=engine, reporter=reporter), source, out, reporter, share=share)
+    print(f"{result.scored:,} images scored, {result.refused:,} inputs refused: {out}")
+    for reason, count in reasons_in(out).most_common(5):
+        print(f"  {count:,} × {reason}")
+    if result.found_before:
+        print(f"{result.found_before:,} parts were finished before.")
