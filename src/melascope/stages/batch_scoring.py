@@ -27,7 +27,7 @@ from melascope.stages.engines import Engine
 from melascope.stages.reporting import Reporter
 from melascope.tables.predictions import probabilities_from_logits
 
-PART_ROWS = 2048
+PART_ROWS = 1024
 """Inputs in a part: what a kill loses at most."""
 
 BATCH, AHEAD = 16, 4
