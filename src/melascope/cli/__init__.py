@@ -9,7 +9,7 @@ import typer
 
 from melascope import __version__
 from melascope.classes import RESEARCH_ONLY
-from melascope.cli import data, experiment, exporting, intervening, judging, predicting, runs
+from melascope.cli import data, experiment, exporting, intervening, judging, predicting, reporting, runs
 from melascope.errors import MelascopeError
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app.add_typer(data_app, name="data")
 DATA_COMMANDS = (data.fetch, data.phantom, data.validate, data.split, data.audit)
 COMMANDS = (
     *(runs.train, experiment.experiment, predicting.predict, judging.evaluate, judging.compare),
-    *(runs.explain, intervening.intervene, runs.gallery, exporting.export, runs.demo),
+    *(runs.explain, intervening.intervene, runs.gallery, reporting.report, exporting.export, runs.demo),
 )
 
 for command in DATA_COMMANDS:

@@ -159,6 +159,7 @@ def gallery(
     ids = [image_id.strip() for image_id in cases.split(",") if image_id.strip()]
     found = RunDirectory.open(run)
     print(audit_run(found, Reporter(), image_ids=ids, every=every, tags=tags, most_tests=tests, data=data, out=out))
+    next_command(f"melascope report {run}")
 
 
 def demo(
@@ -166,7 +167,7 @@ def demo(
     data: Annotated[Path, typer.Option(help="A HAM10000 release to use if it is there.")] = Path("data/ham10000"),
     recipe: Annotated[Path, typer.Option(help="What to train.")] = Path("recipes/demo.toml"),
 ) -> None:
-    """The whole main job in under five minutes: data, split, training, operating point, evaluation, maps, gallery."""
+    """The whole main job in under five minutes: data, split, training, evaluation, maps, gallery, report."""
     with torch_needed():
         from melascope.stages.demo import run_demo
     from melascope.stages.demo import DemoResult
@@ -174,3 +175,4 @@ def demo(
     result: DemoResult = run_demo(out, data=data, recipe=recipe, reporter=Reporter())
     show_run(result.run)
     print(f"gallery: {result.page}")
+    print(f"report: {result.report}")

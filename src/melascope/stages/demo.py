@@ -14,6 +14,7 @@ from melascope.stages.auditing import audit_run
 from melascope.stages.data import read_validated
 from melascope.stages.reporting import Reporter
 from melascope.stages.training import start_run, train_run
+from melascope.stages.writing_report import report_run
 from melascope.tables.runs import RunDirectory
 
 TESTED = 4
@@ -22,14 +23,15 @@ TESTED = 4
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Where the demo's run directory and its gallery's first page lie."""
+    """Where the demo's run directory, its gallery's first page and its report lie."""
 
     run: Path
     page: Path
+    report: Path
 
 
 def run_demo(out: Path, *, data: Path, recipe: Path, reporter: Reporter, images: int = 1200) -> DemoResult:
-    """Data → split → training → predictions → operating point → evaluation → maps → gallery.
+    """Data → split → training → predictions → operating point → evaluation → maps → gallery → report.
 
     Parameters
     ----------
@@ -50,7 +52,9 @@ def run_demo(out: Path, *, data: Path, recipe: Path, reporter: Reporter, images:
     train_run(run, reporter)
     _next(reporter, f"melascope evaluate {run.root}")
     _next(reporter, f"melascope gallery {run.root}")
-    return DemoResult(run.root, audit_run(run, reporter, most_tests=TESTED))
+    page = audit_run(run, reporter, most_tests=TESTED)
+    _next(reporter, f"melascope report {run.root}")
+    return DemoResult(run.root, page, report_run(run.root).page)
 
 
 def _next(reporter: Reporter, command: str) -> None:

@@ -1,0 +1,1 @@
+"""Which questions does a report answer, one section each?"""
