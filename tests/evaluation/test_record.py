@@ -42,7 +42,7 @@ def test_without_operating_point_too(draw_table, tmp_path):
 def test_figures_csv_has_every_figure_with_n(evaluation, tmp_path):
     evaluation.write(tmp_path)
     rows = list(csv.DictReader((tmp_path / "figures.csv").open()))
-    n_trust = len(CALIBRATION_FIGURES) + 2  # AURC, AUGRC
+    n_trust = 3 * len(CALIBRATION_FIGURES) + 2 * 2  # images, lesions, histology alone; AURC, AUGRC
     assert len(rows) == 2 * (2 * (3 + 5 * 7 + 3) + 4 * (5 + 2 * 3)) + 4 * len(evaluation.subgroups) + n_trust
     (one,) = [
         row

@@ -47,11 +47,11 @@ def test_a_stopped_experiment_goes_on_and_compares_seeds_and_ensembles(work, pla
     out, trained = work / "out", []
     real = experimenting.train_run
 
-    def counted(run, reporter, *, accelerator):
+    def counted(run, reporter, **facts):
         trained.append(run.name)
         if len(trained) == 3:
             raise KeyboardInterrupt
-        return real(run, reporter, accelerator=accelerator)
+        return real(run, reporter, **facts)
 
     monkeypatch.setattr(experimenting, "train_run", counted)
     with pytest.raises(KeyboardInterrupt):

@@ -113,7 +113,10 @@ def test_a_split_without_melanoma_in_validation_is_refused_before_a_network_is_b
     run = start_run(recipe, data=place / "phantom", split=tmp_path / "split.csv", runs=tmp_path / "runs")
     with pytest.raises(SplitError, match="no melanoma"):
         train_run(run, Reporter.silent(), accelerator="cpu")
-    assert not run.checkpoints.exists()
+    assert not run.checkpoints.exists() and run.recipe.is_file()
+    with pytest.raises(SplitError, match="no melanoma"):
+        train_run(run, Reporter.silent(), accelerator="cpu", fresh=True)
+    assert not run.root.exists()
 
 
 def test_the_commit_is_of_this_checkout_and_empty_outside_of_one(monkeypatch, tmp_path):

@@ -209,3 +209,23 @@ def test_broken_facts_in_parquet_are_told(tmp_path, metadata):
     pq.write_table(pq.read_table(path).replace_schema_metadata({b"melascope.predictions": metadata}), path)
     with pytest.raises(TableError):
         Predictions.read(path)
+
+
+@pytest.mark.parametrize("blank", ["", ",,,,,,,,", "\r"])
+def test_blank_lines_are_no_rows_and_shift_no_row_number(tmp_path, blank):
+    """As a text editor, Excel, and Python's csv on Windows leave them."""
+    row = "{},nv,0,0,0,0,0,9,{}".format
+    header = "image_id,dx," + ",".join(LOGIT_COLUMNS)
+    file = tmp_path / "theirs.csv"
+    file.write_bytes("\n".join([header, row("a", 1), blank, row("b", 2), blank, blank]).encode())
+    assert Predictions.read(file).image_id.tolist() == ["a", "b"]
+    file.write_bytes("\n".join([header, row("a", 1), blank, blank, row("b", "x"), blank, row("a", 3), blank]).encode())
+    with pytest.raises(TableError) as told:
+        Predictions.read(file)
+    assert [(one.row, one.column) for one in told.value.problems] == [(5, "logit_vasc"), (7, "image_id")]
+    assert "a stands already in row 2" in str(told.value)
+
+
+def test_left_out_words_ride_in_parquet_and_are_checked(tmp_path):
+    table = replace(predictions(), left_out={"SCC": 628})
+    assert Predictions.read(table.write(tmp_path / "one.parquet")).left_out == {"SCC": 628}

@@ -22,7 +22,7 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for figures and plots.")] = None,
     target: Annotated[
-        str | None, typer.Option(help="Class or classes to find, for a table's own point: mel+bcc+akiec; else mel.")
+        str | None, typer.Option(help="Class or classes to find in a table: mel+bcc+akiec; else mel.")
     ] = None,
     rule: Annotated[str | None, typer.Option(help="empirical or (else) guaranteed, for a table's own point.")] = None,
     target_sensitivity: Annotated[float | None, typer.Option(help="For a table's own point; else 0.90.")] = None,
@@ -57,11 +57,13 @@ def evaluate(
     if point is None:
         point, caveats = own_point(predictions, **asked)
         if not len(predictions.of_split("val")):
-            refuse_idle(asked, "The table has no rows of split val", fix="add them, or give --operating-point")
+            chosen = {name: value for name, value in asked.items() if name != "target"}  # the top class has one too
+            refuse_idle(chosen, "The table has no rows of split val", fix="add them, or give --operating-point")
     if run and out is None:
         out = run.evaluation if split == "test" else run.root / f"evaluation-{split}"
     out = out or table.with_name(f"{table.stem}-evaluation")
-    print_evaluation(evaluate_table(predictions, point, out, Reporter(), split=split, caveats=caveats), Console())
+    judged = {"split": split, "target": classes or ("mel",), "caveats": caveats}
+    print_evaluation(evaluate_table(predictions, point, out, Reporter(), **judged), Console())
     if point and len(predictions.of_split("val")):
         show_price(predictions, point)
     print(f"figures and plots: {out}")

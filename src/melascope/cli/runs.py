@@ -68,7 +68,7 @@ def train(
             accelerator=device,
         )
     try:
-        training.train_run(run, Reporter(), accelerator=device)
+        training.train_run(run, Reporter(), accelerator=device, fresh=not resume)
     except KeyboardInterrupt:
         print(f"interrupted; go on with: melascope train --resume {run.root}", file=sys.stderr)
         raise typer.Exit(130) from None

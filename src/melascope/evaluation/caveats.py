@@ -49,6 +49,9 @@ def _about_data(predictions: Predictions, rows: Predictions, split: str) -> list
         caveats.append("The table names no splits: all rows are judged, whether the model was trained on them or not.")
     if predictions.origin.source == "":
         caveats.append("The table does not say which data set it is from.")
+    unsaid = int((predictions.split == "").sum())
+    if has_splits and unsaid:
+        caveats.append(f"{unsaid:,} rows of the table name no split and are not judged.")
     considered = len(predictions.of_split(split)) if has_splits else len(predictions)
     if considered > len(rows):
         caveats.append(f"{considered - len(rows)} of {considered} rows have no known truth (dx) and are left out.")

@@ -43,7 +43,14 @@ _OF_ALL_CLASSES = tuple(one.key for one in COMPARED.values() if len(one.key) == 
 """Keys (unit, row of `METRICS`) of the figures that judge all seven classes at once."""
 
 
-def compare(entries: Sequence[Entry], *, split: str = "test", draws: int = 2000, seed: int = 0) -> Comparison:
+def compare(
+    entries: Sequence[Entry],
+    *,
+    split: str = "test",
+    target: tuple[str, ...] = ("mel",),
+    draws: int = 2000,
+    seed: int = 0,
+) -> Comparison:
     """Judge several runs or tables on the images that all of them have, each against the first.
 
     Several seeds of one recipe (the same data set and split) are pooled: their figures are averaged, within each draw
@@ -54,6 +61,7 @@ def compare(entries: Sequence[Entry], *, split: str = "test", draws: int = 2000,
     entries : at least two, each under its own name; of one without an operating point every figure at a threshold is
         not applicable, and so are its differences.
     split : which rows; all of a table that names no splits.
+    target : classes to be found where no entry has an operating point.
     draws, seed : of the lesion bootstrap; all entries get the same draws. 0 draws give no intervals.
 
     Raises
@@ -62,7 +70,7 @@ def compare(entries: Sequence[Entry], *, split: str = "test", draws: int = 2000,
     TableError : entries with different targets, without rows of that split, with a point of another model; tables that
         differ about truth or lesion of an image: all problems of a kind at once.
     """
-    target = _target_of(entries)
+    target = _target_of(entries, target)
     common = common_images(entries, split)
     pools = _pools(entries, common, target, draws, seed)
     whole, alone = pools["all"], pools.get("histology", [None] * len(pools["all"]))
@@ -117,8 +125,8 @@ def _pools(
     return {group: [pool(group, same) for same in by_recipe(entries)] for group in masks}
 
 
-def _target_of(entries: Sequence[Entry]) -> tuple[str, ...]:
-    """What all frozen points look for; melanoma where there is none."""
+def _target_of(entries: Sequence[Entry], otherwise: tuple[str, ...]) -> tuple[str, ...]:
+    """What all frozen points look for; `otherwise` where there is none."""
     if len(entries) < 2:
         raise DataError(
             f"There is nothing to compare: {len(entries)} run or table was given.",
@@ -131,7 +139,7 @@ def _target_of(entries: Sequence[Entry]) -> tuple[str, ...]:
         raise DataError(f"Given twice: {', '.join(twice)}.", expected="each run or table once, under its own name")
     points = [(entry.name, entry.operating_point) for entry in entries if entry.operating_point]
     if not points:
-        return ("mel",)
+        return otherwise
     first, target = points[0][0], points[0][1].target
     problems = [
         Problem(f"its operating point looks for {'+'.join(point.target)}, that of {first} for {'+'.join(target)}", name)

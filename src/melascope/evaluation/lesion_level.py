@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from melascope.tables.predictions import steady
+
 LESION_RULE = "mean probability over the lesion's images, against the same threshold"
 
 
@@ -30,7 +32,7 @@ class LesionScores:
     ----------
     lesion : (n,) int64, number of the lesion, rising
     truth : (n,) bool, any of its images is of a target class
-    probabilities : (n, 7) float64, mean over its images
+    probabilities : (n, 7) float64, mean over its images, `steady`
     n_images : (n,) int64
     """
 
@@ -53,7 +55,8 @@ def lesion_scores(probabilities: np.ndarray, truth: np.ndarray, lesion: np.ndarr
     n_images = np.bincount(row, minlength=len(shown))
     sums = np.stack([np.bincount(row, weights=column, minlength=len(shown)) for column in probabilities.T], axis=1)
     any_target = np.bincount(row, weights=truth, minlength=len(shown)) > 0
-    return LesionScores(lesion=shown, truth=any_target, probabilities=sums / n_images[:, None], n_images=n_images)
+    means = steady(sums / n_images[:, None])
+    return LesionScores(lesion=shown, truth=any_target, probabilities=means, n_images=n_images)
 
 
 def lesion_labels(labels: np.ndarray, lesion: np.ndarray) -> np.ndarray:

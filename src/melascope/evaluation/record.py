@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +12,11 @@ from melascope.errors import RunError
 from melascope.evaluation.abstention import RiskCoverage
 from melascope.evaluation.calibration import Calibration
 from melascope.evaluation.conformal import Conformal
-from melascope.evaluation.decisions import Decision, at_prevalence
+from melascope.evaluation.decisions import Decision
+from melascope.evaluation.headlines import UNMEASURED, HistologyLine, part_from_json
 from melascope.evaluation.lesion_level import LESION_RULE
 from melascope.evaluation.operating_point import OperatingPoint, target_name
-from melascope.evaluation.ranking import AREAS
+from melascope.evaluation.spreadsheets import CELL_COLUMNS, FIGURE_COLUMNS, cell_rows, csv_text, figure_rows
 from melascope.evaluation.subgroups import Subgroup
 from melascope.evaluation.utility import DecisionCurve
 from melascope.files import make_folder, read_json, write_json, write_text
@@ -143,12 +141,15 @@ class Evaluation:
     operating_point : the frozen point, or None: then only argmax is judged.
     draws, seed : of the lesion bootstrap.
     groups : "all" and "histology" (truth confirmed under the microscope); a group without images is NotApplicable.
-    calibration : whether the probabilities can be taken at their word.
+    calibration : whether the probabilities can be taken at their word, image by image.
     decision_curve : net benefit against calling everybody, or nobody.
     risk_coverage : what the model would miss if it could abstain.
     conformal : sets of classes, calibrated on validation.
     subgroups : parts of the images by sex, age, site … (`subgroups.FACTORS`).
     caveats : sentences that belong beside every figure.
+    left_out : word for the truth that is none of our classes -> rows of the table that no figure counts.
+    lesion_calibration : as `calibration`, one result a lesion.
+    histology_line : calibration, net benefit and abstention where truth comes from histology.
     """
 
     split: str
@@ -164,6 +165,9 @@ class Evaluation:
     risk_coverage: RiskCoverage
     conformal: Conformal | NotApplicable
     caveats: tuple[str, ...]
+    left_out: dict[str, int] = field(default_factory=dict)
+    lesion_calibration: Calibration | NotApplicable = UNMEASURED
+    histology_line: HistologyLine | NotApplicable = UNMEASURED
 
     @property
     def whole(self) -> Group:
@@ -237,9 +241,12 @@ class Evaluation:
             "groups": {name: group.as_json() for name, group in self.groups.items()},
             "subgroups": [subgroup.as_json() for subgroup in self.subgroups],
             "calibration": self.calibration.as_json(),
+            "lesion_calibration": self.lesion_calibration.as_json(),
             "decision_curve": self.decision_curve.as_json(),
             "risk_coverage": self.risk_coverage.as_json(),
+            "histology_line": self.histology_line.as_json(),
             "conformal": self.conformal.as_json(),
+            "left_out": self.left_out,
             "caveats": list(self.caveats),
             "notice": RESEARCH_ONLY,
         }
@@ -257,13 +264,16 @@ class Evaluation:
             operating_point=OperatingPoint.from_json(point, where) if point else None,
             draws=content["interval"]["draws"],
             seed=content["interval"]["seed"],
-            groups={name: _or_not_applicable(Group, group) for name, group in content["groups"].items()},
+            groups={name: part_from_json(Group, group) for name, group in content["groups"].items()},
             subgroups=tuple(Subgroup.from_json(subgroup) for subgroup in content["subgroups"]),
             calibration=Calibration.from_json(content["calibration"]),
-            decision_curve=_or_not_applicable(DecisionCurve, content["decision_curve"]),
+            decision_curve=part_from_json(DecisionCurve, content["decision_curve"]),
             risk_coverage=RiskCoverage.from_json(content["risk_coverage"]),
-            conformal=_or_not_applicable(Conformal, content["conformal"]),
+            conformal=part_from_json(Conformal, content["conformal"]),
             caveats=tuple(content["caveats"]),
+            left_out=content.get("left_out", {}),
+            lesion_calibration=part_from_json(Calibration, content.get("lesion_calibration")),
+            histology_line=part_from_json(HistologyLine, content.get("histology_line")),
         )
 
     @classmethod
@@ -282,91 +292,9 @@ class Evaluation:
         rows = [["truth \\ predicted", *CLASSES]]
         rows += [[name, *map(str, row)] for name, row in zip(CLASSES, self.whole.image.confusion, strict=True)]
         write_text(folder / "confusion.csv", csv_text(rows))
-        write_text(folder / "confusion_cells.csv", csv_text([list(_CELL_COLUMNS), *self._cell_rows()]))
-        write_text(folder / "figures.csv", csv_text([list(_FIGURE_COLUMNS), *self._figure_rows()]))
+        write_text(folder / "confusion_cells.csv", csv_text([list(CELL_COLUMNS), *cell_rows(self)]))
+        write_text(folder / "figures.csv", csv_text([list(FIGURE_COLUMNS), *figure_rows(self)]))
         return write_json(folder / EVALUATION_FILE, self.as_json())
-
-    def _cell_rows(self) -> Iterator[list[str]]:
-        for name, group in self.groups.items():
-            if isinstance(group, NotApplicable):
-                continue
-            for unit, level in (("image", group.image), ("lesion", group.lesion)):
-                for truth, predicted, count, figure in level.cells():
-                    yield _figure_row([name, unit, truth, predicted, str(count)], figure)
-
-    def _figure_rows(self) -> Iterator[list[str]]:
-        for name, group in self.groups.items():
-            if isinstance(group, NotApplicable):
-                yield _figure_row([name, "", "", "", ""], group)
-                continue
-            target = "+".join(self.target)
-            for unit, level in (("image", group.image), ("lesion", group.lesion)):
-                for metric, figure in level.overall.items():
-                    yield _figure_row([name, metric, "", "argmax", unit], figure)
-                for metric, figures in level.per_class.items():
-                    at = "" if metric in AREAS else "argmax"
-                    yield from (_figure_row([name, metric, one, at, unit], one_of) for one, one_of in figures.items())
-                for metric, figure in level.target.items():
-                    yield _figure_row([name, metric, target, "P(target)", unit], figure)
-            for decision in group.decisions:
-                key = [decision.at, decision.unit]
-                for metric, figure in decision.figures.items():
-                    yield _figure_row([name, metric, target, *key], figure)
-                for prevalence, figures in decision.at_prevalence.items():
-                    for metric, figure in figures.items():
-                        yield _figure_row([name, at_prevalence(metric, prevalence), target, *key], figure)
-        target = "+".join(self.target)
-        for metric, figure in self.calibration.figures.items():
-            yield _figure_row(["calibration", metric, target, "", "image"], figure)
-        for metric in ("aurc", "augrc"):
-            yield _figure_row(["abstention", metric, "", "", "image"], getattr(self.risk_coverage, metric))
-        if isinstance(self.conformal, Conformal):
-            for one in self.conformal.figures:
-                key = f"conformal, {1 - one.rule.alpha:g} promised"
-                for name, figure in one.coverage.items():
-                    yield _figure_row([key, "coverage", name, "set", "lesion"], figure)
-                yield _figure_row([key, "mean_set_size", "", "set", "lesion"], one.mean_size)
-        for part in self.subgroups:
-            for metric, figure in part.figures.items():
-                unit = "lesion" if metric == "lesion_sensitivity" else "image"
-                at = "P(target)" if metric in AREAS else self.at
-                yield _figure_row([f"{part.factor}: {part.value}", metric, target, at, unit], figure)
-
-
-_NUMBERS = ("value", "low", "high", "n", "n_lesions", "not_applicable")
-_FIGURE_COLUMNS = ("group", "figure", "class", "at", "unit", *_NUMBERS)
-_CELL_COLUMNS = ("group", "unit", "truth", "predicted", "count", "row_share", *_NUMBERS[1:])
-
-
-def _figure_row(key: list[str], figure: Figure) -> list[str]:
-    if isinstance(figure, NotApplicable):
-        return [*key, "", "", "", "", "", figure.reason]
-    numbers = [figure.value, figure.low, figure.high, figure.n, figure.n_lesions]
-    return [*key, *("" if number is None else repr(number) for number in numbers), ""]
-
-
-def _or_not_applicable(kind: type[Any], content: dict[str, Any]) -> Any:
-    """Read back a part of an evaluation that a table may not allow."""
-    return NotApplicable(content["not_applicable"]) if "not_applicable" in content else kind.from_json(content)
-
-
-def csv_text(rows: list[list[str]]) -> str:
-    """Rows as CSV text in which no cell starts a spreadsheet formula: line breaks go, a leading quote makes it text."""
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([[_harmless(cell) for cell in row] for row in rows])
-    return stream.getvalue()
-
-
-def _harmless(cell: str) -> str:
-    line = " ".join(cell.split())
-    return "'" + line if line.startswith(("=", "+", "-", "@")) and not _is_number(line) else line
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        return math.isfinite(float(cell))
-    except ValueError:
-        return False
 
 
 def plural(count: int, word: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from melascope.classes import CLASS_NAMES, CLASSES
+from melascope.tables.predictions import steady
 
 
 def target_name(target: tuple[str, ...]) -> str:
@@ -13,11 +14,11 @@ def target_name(target: tuple[str, ...]) -> str:
 
 
 def target_score(probabilities: np.ndarray, target: tuple[str, ...]) -> np.ndarray:
-    """P(target) (n,): sum over the target classes, column by column, so that a row's score never depends on others."""
+    """P(target) (n,), `steady`: the sum over the target classes, column by column, so no row depends on others."""
     score = np.zeros(len(probabilities))
     for name in target:
         score = score + probabilities[:, CLASSES.index(name)]
-    return score
+    return steady(score)
 
 
 def is_target(labels: np.ndarray, target: tuple[str, ...]) -> np.ndarray:

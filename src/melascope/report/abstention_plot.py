@@ -17,7 +17,7 @@ _PERCENT = (0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 def save_risk_coverage(
-    curve: RiskCoverage, folder: Path, *, rule: str, split: str = "", source: str = ""
+    curve: RiskCoverage, folder: Path, *, rule: str, split: str = "", source: str = "", below: str = ""
 ) -> list[Path]:
     """Draw the share of wrong top classes and of missed target images among the accepted, as PNG and SVG.
 
@@ -27,6 +27,7 @@ def save_risk_coverage(
     folder : is created.
     rule : the decision that misses, in words, e.g. "threshold 0.137, frozen on validation" or "top class".
     split, source : of the judged images; a phantom is named in the picture.
+    below : further lines below the title, e.g. the same where truth comes from histology.
     """
     name = target_name(curve.target)
     figure, axes = canvas(
@@ -34,7 +35,7 @@ def save_risk_coverage(
         f"AUGRC {with_interval(curve.augrc, 3)}, AURC {with_interval(curve.aurc, 3)} (lower is better)\n"
         f"{split or 'all rows'}: {plural(curve.n_images, 'image')} of {plural(curve.n_lesions, 'lesion')}; {name}: "
         f"{plural(curve.n_target_images, 'image')} of {plural(curve.n_target_lesions, 'lesion')}. "
-        "[ ] 95 % interval by lesion",
+        "[ ] 95 % interval by lesion" + (f"\n{below}" if below else ""),
         source,
         size=(8.8, 6.2),
     )

@@ -22,7 +22,13 @@ _STRIP, _GAP = 1.15, 0.3  # inches: height of the histogram, and the space above
 
 
 def save_calibration_plot(
-    calibration: Calibration, folder: Path, *, split: str = "", source: str = "", file_name: str = "reliability"
+    calibration: Calibration,
+    folder: Path,
+    *,
+    split: str = "",
+    source: str = "",
+    below: str = "",
+    file_name: str = "reliability",
 ) -> list[Path]:
     """Draw the reliability curve of P(target) over a histogram of the images, as PNG and SVG.
 
@@ -31,11 +37,15 @@ def save_calibration_plot(
     calibration : made by `measure_calibration`.
     folder : is created.
     split, source : of the judged images; a phantom is named in the picture.
+    below : further lines below the title, e.g. the same where truth comes from histology.
     file_name : without ending.
     """
     name = _name(calibration)
     figure, axes = canvas(
-        f"Can P({name}) be taken at its word?", _subtitle(calibration, name, split), source, size=_SIZE
+        f"Can P({name}) be taken at its word?",
+        "\n".join(line for line in (_subtitle(calibration, name, split), below) if line),
+        source,
+        size=_SIZE,
     )
     strip = _strip_below(figure, axes)
     _draw_curve(axes, calibration, name)

@@ -15,14 +15,25 @@ from melascope.evaluation.record import Evaluation, plural, share
 from melascope.report.abstention_plot import save_risk_coverage
 from melascope.report.calibration_plot import save_calibration_plot
 from melascope.report.canvas import BLUE, GREY, ORANGE, canvas, label_line, save
-from melascope.report.captions import decision_line, error_bars, sizes_line, target_label, with_histology
+from melascope.report.captions import (
+    abstention_text,
+    benefit_text,
+    calibration_text,
+    decision_line,
+    error_bars,
+    histology_parts,
+    histology_sizes,
+    sizes_line,
+    target_label,
+    with_histology,
+)
 from melascope.report.class_plots import save_confusion, save_recall
 from melascope.report.conformal_plot import save_conformal
 from melascope.report.subgroup_plot import save_subgroups
 from melascope.report.utility_plot import save_decision_curve
 from melascope.tables.columns import number_array, read_csv_text
 from melascope.tables.predictions import Predictions
-from melascope.tables.results import Estimate
+from melascope.tables.results import Estimate, NotApplicable
 
 _PERCENT = [0, 0.2, 0.4, 0.6, 0.8, 1.0]
 
@@ -49,18 +60,36 @@ def save_evaluation_plots(evaluation: Evaluation, predictions: Predictions, fold
     truth = is_target(rows.labels, evaluation.target)
     scores = target_score(rows.probabilities, evaluation.target)
     where = {"split": evaluation.split, "source": evaluation.origin.source}
+    beside = _beside_the_headlines(evaluation)
     return [
         *_save_roc(evaluation, scores, truth, folder),
         *_save_precision_recall(evaluation, scores, truth, folder),
         *_save_thresholds(evaluation, scores, truth, folder),
         *save_confusion(evaluation, folder),
         *save_recall(evaluation, folder),
-        *save_calibration_plot(evaluation.calibration, folder, **where),
-        *save_decision_curve(evaluation.decision_curve, folder, target_name=target_label(evaluation), **where),
-        *save_risk_coverage(evaluation.risk_coverage, folder, rule=evaluation.rule, **where),
+        *save_calibration_plot(evaluation.calibration, folder, below=beside[0], **where),
+        *save_decision_curve(
+            evaluation.decision_curve, folder, target_name=target_label(evaluation), below=beside[1], **where
+        ),
+        *save_risk_coverage(evaluation.risk_coverage, folder, rule=evaluation.rule, below=beside[2], **where),
         *save_conformal(evaluation.conformal, folder, target=evaluation.target, **where),
         *save_subgroups(evaluation, folder),
     ]
+
+
+def _beside_the_headlines(evaluation: Evaluation) -> tuple[str, str, str]:
+    """Lines below the titles of reliability, net benefit and abstention: histology only, and calibration by lesion."""
+    line = evaluation.histology_line
+    sizes = histology_sizes(evaluation)
+    calibration, benefit, abstention = [line] * 3 if isinstance(line, NotApplicable) else histology_parts(line)
+    by_lesion = calibration_text(evaluation.lesion_calibration, brief=True)
+    by_lesion = f"per lesion (n={evaluation.whole.n_lesions:,}, one result a lesion): {by_lesion}"
+    return (
+        f"{by_lesion}\n{sizes}: {calibration_text(calibration, brief=True)}",
+        f"{sizes}: better than both at {benefit_text(benefit)}",
+        f"missed of those accepted, by coverage: {abstention_text(evaluation.risk_coverage)}\n"
+        f"{sizes}: {abstention_text(abstention)}",
+    )
 
 
 def _save_roc(evaluation: Evaluation, scores: np.ndarray, truth: np.ndarray, folder: Path) -> list[Path]:

@@ -9,13 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from melascope.classes import CLASS_NAMES, RESEARCH_ONLY
-from melascope.evaluation.abstention import HEADLINE_COVERAGES
 from melascope.evaluation.decisions import Decision
 from melascope.evaluation.intervals import MIN_LESIONS
 from melascope.evaluation.lesion_level import LESION_RULE
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.evaluation.price import PriceRow
 from melascope.evaluation.record import Evaluation, Group, plural, share, with_interval
+from melascope.report.captions import (
+    abstention_text,
+    benefit_text,
+    calibration_text,
+    histology_parts,
+    histology_sizes,
+)
 from melascope.tables.results import Figure, NotApplicable
 
 _WIDE = 104  # columns from which a figure and its interval fit on one line of the decision table
@@ -47,7 +53,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     console.print(_overall_table(evaluation))
     console.print()
     for sentence in _trust(evaluation):
-        console.print(_bullet(sentence))
+        console.print(_bullet(sentence.lstrip(), " " if sentence.startswith(" ") else "•"))
     for sentence in _sets(evaluation):
         console.print(_bullet(sentence))
     console.print()
@@ -199,29 +205,32 @@ def _elsewhere(evaluation: Evaluation) -> Text:
 
 
 def _trust(evaluation: Evaluation) -> list[str]:
-    """Calibration, net benefit and abstention: a sentence each; the plots and JSON have the rest."""
-    name = evaluation.target_name
-    figures, perfect = evaluation.calibration.figures, evaluation.calibration.if_perfect
-    error = "target_expected_calibration_error"
+    """Calibration, net benefit and abstention: a sentence each; the plots and JSON have the rest.
+
+    Beside each headline stands the same where truth comes from histology alone.
+    """
+    name, line = evaluation.target_name, evaluation.histology_line
+    alone = [line] * 3 if isinstance(line, NotApplicable) else histology_parts(line)
+    sizes = histology_sizes(evaluation)
     sentences = [
         f"Calibration of P({name}), temperature {evaluation.calibration.temperature:.3g}: "
-        f"slope {_one_line(figures['target_calibration_slope'])}, "
-        f"observed/expected {_one_line(figures['target_observed_to_expected'])} (right: 1); "
-        f"Brier score {_three(figures['target_brier_score'])}; "
-        f"calibration error {_three(figures[error])}, by chance alone {_three(perfect[error])}."
+        f"{calibration_text(evaluation.calibration)}.",
+        f"  per lesion (n={evaluation.whole.n_lesions:,}, one result a lesion): "
+        f"{calibration_text(evaluation.lesion_calibration)}.",
+        f"  {sizes}: {calibration_text(alone[0])}.",
+        f"Net benefit lies clearly above calling everybody and calling nobody at threshold probabilities: "
+        f"{benefit_text(evaluation.decision_curve)}.",
+        f"  {sizes}: {benefit_text(alone[1])}.",
+        f"{name.capitalize()} images missed among those accepted, by coverage: "
+        f"{abstention_text(evaluation.risk_coverage)}.",
+        f"  {sizes}: {abstention_text(alone[2])}.",
     ]
-    curve = evaluation.decision_curve
-    if isinstance(curve, NotApplicable):
-        sentences.append(f"Net benefit: {curve}.")
-    else:
-        ranges = ", ".join(f"{low:.0%} to {high:.0%}" for low, high in curve.useful_ranges())
+    if not isinstance(line, NotApplicable) and line.n_images < evaluation.whole.n_images:
+        whole = evaluation.calibration
         sentences.append(
-            f"Net benefit lies clearly above calling everybody and calling nobody at threshold probabilities: "
-            f"{ranges or 'none'}."
+            f"{line.n_target_images / line.n_images:.0%} of the histology-only images are {name}, of all images "
+            f"{whole.n_target_images / whole.n_images:.0%}: probabilities that fit the one cannot fit the other too."
         )
-    accepted = [evaluation.risk_coverage.at(coverage) for coverage in HEADLINE_COVERAGES]
-    missed = ", ".join(f"{one.n_missed}/{one.n_target} at {one.coverage:.0%}" for one in accepted)
-    sentences.append(f"{name.capitalize()} images missed among those accepted, by coverage: {missed}.")
     return sentences
 
 
@@ -287,7 +296,7 @@ def _interval_note(evaluation: Evaluation) -> str:
     )
 
 
-def _bullet(sentence: str) -> Table:
+def _bullet(sentence: str, mark: str = "•") -> Table:
     grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_row("•", Text(sentence))
+    grid.add_row(mark, Text(sentence))
     return grid

@@ -21,6 +21,7 @@ def save_decision_curve(
     target_name: str,
     split: str = "",
     source: str = "",
+    below: str = "",
     file_name: str = "decision_curve",
 ) -> list[Path]:
     """Draw net benefit of the model with its interval, of treating all and of treating nobody, as PNG and SVG.
@@ -31,10 +32,12 @@ def save_decision_curve(
     folder : is created.
     target_name : the target in words, e.g. "melanoma".
     split, source : of the judged images; a phantom is named in the picture.
+    below : further lines below the title, e.g. the same where truth comes from histology.
     file_name : without ending; one of its own for each stated prevalence.
     """
     title = f"Is acting on P({target_name}) better than treating all, or nobody?"
     subtitle = "" if isinstance(curve, NotApplicable) else _subtitle(curve, target_name, split)
+    subtitle = "\n".join(line for line in (subtitle, below) if line)
     figure, axes = canvas(title, subtitle, source, size=(8.6, 6.4), left=1.15, right=0.35)
     left, bottom, width, height = axes.get_position().bounds
     lower = 0.2 / figure.get_figheight()  # inches: the tick labels have two lines

@@ -70,9 +70,10 @@ def compare_paths(
     first = next((run.operating_point for run in runs.values()), None)
     asked = (reading or TableReading()).like(first)
     entries = [runs.get(name) or read_table(path, name, asked) for path, name in named]
-    _refuse_idle(reading or TableReading(), [entry.predictions for entry in entries if entry.name not in runs])
+    tables = [entry.predictions for entry in entries if entry.name not in runs]
+    _refuse_idle(reading or TableReading(), tables, len(entries))
     reporter.say(f"comparing {len(entries)} runs or tables on {split}: {draws} draws of lesions")
-    comparison = compare(entries, split=split, draws=draws)
+    comparison = compare(entries, split=split, target=asked.target, draws=draws)
     comparison.write(out)
     save_comparison_plots(comparison, out)
     return comparison
@@ -110,11 +111,12 @@ def read_table(path: Path, name: str, reading: TableReading) -> Entry:
     return Entry(name, predictions, point, threshold_note=note)
 
 
-def _refuse_idle(reading: TableReading, tables: Sequence[Predictions]) -> None:
+def _refuse_idle(reading: TableReading, tables: Sequence[Predictions], n_entries: int) -> None:
     """Refuse what was asked for tables and would be ignored, because there is none, or none that can be asked."""
     names = {"columns": "--map-columns", "labels": "--map-labels"} if not tables else {}
     if not any((table.split == "val").any() for table in tables):
-        names |= {"target": "--target", "rule": "--rule", "target_sensitivity": "--target-sensitivity"}
+        names |= {"rule": "--rule", "target_sensitivity": "--target-sensitivity"}
+        names |= {"target": "--target"} if len(tables) < n_entries else {}  # tables alone are judged by their top class
     idle = [flag for name, flag in names.items() if getattr(reading, name)]
     if idle:
         raise DataError(

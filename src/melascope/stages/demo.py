@@ -49,7 +49,7 @@ def run_demo(out: Path, *, data: Path, recipe: Path, reporter: Reporter, images:
     split = make_split(read_validated(place, None, None, reporter), seed=1).write(out / "split.csv")
     _next(reporter, f"melascope train {recipe} --data {place} --split {split} --runs {out / 'runs'}")
     run: RunDirectory = start_run(read_recipe(recipe), data=place, split=split, runs=out / "runs")
-    train_run(run, reporter)
+    train_run(run, reporter, fresh=True)
     _next(reporter, f"melascope evaluate {run.root}")
     _next(reporter, f"melascope gallery {run.root}")
     page = audit_run(run, reporter, most_tests=TESTED)

@@ -34,6 +34,7 @@ def evaluate_table(
     reporter: Reporter,
     *,
     split: str = "test",
+    target: tuple[str, ...] = ("mel",),
     draws: int = 2000,
     caveats: tuple[str, ...] = (),
 ) -> Evaluation:
@@ -42,10 +43,11 @@ def evaluate_table(
     Parameters
     ----------
     out : folder of figures and plots
+    target : classes to be found where there is no point
     caveats : what else a reader must know, told first
     """
     reporter.say(f"evaluating {split}: {draws} draws of lesions")
-    evaluation = evaluate(predictions, point, split=split, draws=draws)
+    evaluation = evaluate(predictions, point, split=split, target=target, draws=draws)
     evaluation = replace(evaluation, caveats=caveats + evaluation.caveats)
     evaluation.write(out)
     save_evaluation_plots(evaluation, predictions, out)
@@ -70,8 +72,8 @@ def own_point(
     ------
     OperatingPointError : no such class or rule, or an impossible sensitivity.
     """
-    if not target or len(set(target)) < len(target) or not set(target) <= set(CLASSES):
-        expected = f"one or more of {', '.join(CLASSES)}, each once, joined by +"
+    if not target or len(set(target)) < len(target) or not set(target) < set(CLASSES):
+        expected = f"some, not all, of {', '.join(CLASSES)}, each once, joined by +"
         raise OperatingPointError(f"The target is {'+'.join(target)!r}.", where="--target", expected=expected)
     lesions_needed(rule, target_sensitivity)  # refuses what is no rule or sensitivity
     validation = predictions.of_split("val")
@@ -99,7 +101,8 @@ def evaluate_external(
 
     Parameters
     ----------
-    predictions : made by `melascope predict RUN COLLECTION`; images that the run knows (by id) are left out.
+    predictions : made by `melascope predict RUN COLLECTION`; images that the run knows are left out: by id, and by
+        the split that `predict` gives them.
     out : folder of the collection's figures and plots
 
     Returns
@@ -111,7 +114,8 @@ def evaluate_external(
     DataError : no image is left that the run does not know.
     OperatingPointError : another model made the predictions.
     """
-    known = predictions.split != ""
+    home = Predictions.read(run.predictions)
+    known = (predictions.split != "") | np.isin(predictions.image_id.astype(str), home.image_id.astype(str))
     new = predictions.subset(~known)
     if len(new) == 0:
         raise DataError(
@@ -127,6 +131,12 @@ def evaluate_external(
     )
     if known.any():
         caveats += (f"{known.sum():,} images that the run knows from its own data set are left out.",)
+    shared = np.isin(new.lesion_id.astype(str), home.lesion_id[home.lesion_id != ""].astype(str))
+    if shared.any():
+        caveats += (
+            f"{shared.sum():,} images carry lesion ids of the run's own data set: if these are the same lesions, they "
+            "are not another collection.",
+        )
     point = OperatingPoint.read(run.operating_point)
     external = evaluate_table(new, point, out, reporter, split=EXTERNAL, draws=draws, caveats=caveats)
     return Evaluation.read(run.evaluation), external

@@ -122,7 +122,7 @@ def _state_of(place: Place, listed: dict[str, Any]) -> dict[str, Any]:
 
 def _trained(one: Planned, place: Place, state: dict[str, Any], reporter: Reporter, accelerator: str) -> RunDirectory:
     name = state["runs"].get(one.key)
-    if name is None:
+    if fresh := name is None or not (place.out / "runs" / name).is_dir():  # a refused start leaves no directory
         facts = {"source": place.source, "labels": place.labels, "held_out_lesions": place.held_out_lesions}
         run = start_run(one.recipe, data=place.data, split=one.split, runs=place.out / "runs", **facts)
         state["runs"][one.key] = run.name
@@ -136,7 +136,7 @@ def _trained(one: Planned, place: Place, state: dict[str, Any], reporter: Report
                 fix="put the recipe back, give the new one another name, or choose another --out",
             )
     finished = (run.root / MANIFEST).is_file() and run.read_facts()["status"] == "complete"
-    return run if finished else train_run(run, reporter, accelerator=accelerator)
+    return run if finished else train_run(run, reporter, accelerator=accelerator, fresh=fresh)
 
 
 def _ensemble(runs: list[RunDirectory], recipe: Recipe, out: Path, reporter: Reporter) -> Path:

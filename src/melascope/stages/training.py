@@ -6,11 +6,13 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from melascope.classes import CLASSES, MEL
 from melascope.config import Recipe, doubts_about, read_recipe, recipe_toml
 from melascope.data.sources.image_folder import Labels
 from melascope.data.split import Split, read_split
-from melascope.errors import RecipeError, RunError, SplitError
+from melascope.errors import MelascopeError, RecipeError, RunError, SplitError
 from melascope.evaluation.metrics import METRICS, Sample, Tally
 from melascope.evaluation.operating_point import choose_operating_point
 from melascope.evaluation.rules import check_enough_lesions
@@ -113,23 +115,28 @@ def _new_folder(recipe: Recipe, runs: Path, facts: dict[str, Any]) -> RunDirecto
     return run
 
 
-def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto") -> RunDirectory:
+def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto", fresh: bool = False) -> RunDirectory:
     """Train, or go on training, until the run directory is complete; its manifest is written last.
 
     Of several processes (torchrun, SLURM) all train; the first one alone writes, scores and evaluates.
+
+    Parameters
+    ----------
+    fresh : the run was made just now by `start_run`; if its data or recipe are refused, nothing of it stays behind
     """
     recipe, facts = read_recipe(run.recipe), run.read_facts()
-    dataset = Dataset.open(
-        Path(facts["data"]),
-        source=facts["source"],
-        labels=labels_of(facts),
-        store_folder=Path(facts["pixel_store"]),
-        reporter=reporter,
-    )
-    split = _split_of(run, facts, dataset.table)
-    store = dataset.pixels(recipe.input.width, recipe.input.height, reporter)
-    data = _training_data(dataset.table, split, store.pixels)
-    _check_selectable(recipe, data, dataset.table.lesion_key)
+    with _nothing_left_if_refused(run) if fresh else nullcontext():
+        dataset = Dataset.open(
+            Path(facts["data"]),
+            source=facts["source"],
+            labels=labels_of(facts),
+            store_folder=Path(facts["pixel_store"]),
+            reporter=reporter,
+        )
+        split = _split_of(run, facts, dataset.table)
+        store = dataset.pixels(recipe.input.width, recipe.input.height, reporter)
+        data = _training_data(dataset.table, split, store.pixels)
+        _check_selectable(recipe, data, dataset.table.lesion_key)
     trainer = Trainer(recipe, data, run, validation_figures, accelerator=accelerator)
     if not trainer.first:
         trainer.fit()
@@ -158,6 +165,17 @@ def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto
     write_json(run.facts, facts | {"status": "complete"})
     write_manifest(run.root, run=run.name, source=dataset.table.source)
     return run
+
+
+@contextmanager
+def _nothing_left_if_refused(run: RunDirectory) -> Iterator[None]:
+    """Take a new run's directory away where its data are refused: what it holds is what `start_run` wrote."""
+    try:
+        yield
+    except MelascopeError:
+        if is_first_process():
+            rmtree(run.root, ignore_errors=True)
+        raise
 
 
 def is_first_process() -> bool:

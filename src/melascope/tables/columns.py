@@ -58,7 +58,10 @@ def read_csv_text(path: Path, delimiter: str = ",", content: bytes | None = None
 def read_csv_table(
     path: Path, delimiter: str = ",", names: Sequence[str] | None = None, content: bytes | None = None
 ) -> pa.Table:
-    """Columns `names` (all, if left out) of a CSV file as text; raises what `read_csv_text` does."""
+    """Columns `names` (all, if left out) of a CSV file as text; raises what `read_csv_text` does.
+
+    Row i stands in row i + 2 of the file: a blank line between others is a row of empty cells, one at the end is none.
+    """
     header, has_rows = _header(path, delimiter, content)
     names = header if names is None else list(names)
     if not has_rows:
@@ -73,7 +76,9 @@ def read_csv_table(
         with pacsv.open_csv(
             path if content is None else pa.BufferReader(content),
             pacsv.ReadOptions(column_names=header, skip_rows=1, block_size=ROW_BYTES, use_threads=False),  # rows count
-            pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=tell),
+            pacsv.ParseOptions(
+                delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=tell
+            ),
             pacsv.ConvertOptions(
                 column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False, include_columns=names
             ),
@@ -86,7 +91,17 @@ def read_csv_table(
         ragged.append(Problem(f"reading stopped after {LISTED:,} such rows", file, unlisted=math.inf))
     if ragged:
         raise TableError("The table cannot be read", ragged, where=path)
-    return table
+    return table.slice(0, int(np.flatnonzero(filled_rows(table)).max(initial=-1)) + 1)
+
+
+def filled_rows(table: pa.Table) -> np.ndarray:
+    """(n_rows,) bool: some cell of the row is not empty; a blank line, or one of commas alone, is a row without any."""
+    filled = np.zeros(len(table), dtype=bool)
+    for name in table.column_names:
+        if filled.all():
+            break
+        filled |= pc.not_equal(table[name], "").to_numpy(zero_copy_only=False)
+    return filled
 
 
 def delimiter_of(path: Path) -> str:

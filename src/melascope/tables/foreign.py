@@ -189,9 +189,13 @@ def our_classes(
     return ours[codes]
 
 
-def left_out_notes(theirs: np.ndarray, ours: np.ndarray) -> tuple[str, ...]:
-    """Which words of `dx` were mapped to `LEFT_OUT`, and in how many rows; both (n_rows,) object."""
-    counts = Counter(theirs[(theirs != "") & (ours == "")])
+def left_out(theirs: np.ndarray, ours: np.ndarray) -> dict[str, int]:
+    """Words of `dx` that were mapped to `LEFT_OUT` -> in how many rows; `theirs`, `ours`: (n_rows,) object."""
+    return dict(Counter(theirs[(theirs != "") & (ours == "")].tolist()))
+
+
+def left_out_notes(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """The same in sentences."""
     return tuple(f"{word!r} is mapped to {LEFT_OUT}; rows that no figure counts: {n:,}." for word, n in counts.items())
 
 

@@ -7,7 +7,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from melascope.tables.columns import (
     class_columns,
     csv_header,
     delimiter_of,
+    filled_rows,
     first_rows,
     is_text,
     known_if_optional,
@@ -45,6 +46,7 @@ from melascope.tables.foreign import (
     Layout,
     Naming,
     as_logits,
+    left_out,
     left_out_notes,
     our_classes,
     our_splits,
@@ -53,6 +55,8 @@ from melascope.tables.foreign import (
 
 SCHEMA_VERSION = 1
 _METADATA_KEY = b"melascope.predictions"
+_SIGNIFICANT, _LEAST_ROUNDED = 12, 1e-290  # digits; below, their power of ten leaves a float's range
+_POWERS_OF_TEN = 10.0 ** np.arange(_SIGNIFICANT + 290)  # of numbers up to 10
 
 
 def probabilities_from_logits(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -65,12 +69,24 @@ def probabilities_from_logits(logits: np.ndarray, temperature: float = 1.0) -> n
 
     Returns
     -------
-    probabilities : (n_images, 7) float64, rows sum to 1
+    probabilities : (n_images, 7) float64, `steady`; rows sum to 1 but for that rounding (1e-12)
     """
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     scaled = scaled - scaled.max(axis=-1, keepdims=True)
     exponentials = np.exp(scaled)
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return steady(exponentials / exponentials.sum(axis=-1, keepdims=True))
+
+
+def steady(numbers: np.ndarray) -> np.ndarray:
+    """Round `numbers` >= 0 (float64, any shape) to 12 significant digits: equal but for a float's error becomes equal.
+
+    A probability of 0.12 in somebody's table comes back from its logarithm as 0.12 give or take 1e-17, by what else
+    stands in its row. Ties would then be broken by chance: a threshold of 0.12 would call some of them and not others.
+    """
+    numbers = np.asarray(numbers, dtype=np.float64)
+    place = np.floor(np.log10(np.maximum(numbers, _LEAST_ROUNDED))).astype(np.int64)
+    scale = _POWERS_OF_TEN[_SIGNIFICANT - 1 - place]
+    return np.where(numbers < _LEAST_ROUNDED, numbers, np.rint(numbers * scale) / scale)
 
 
 @dataclass(frozen=True)
@@ -102,6 +118,8 @@ class Predictions:
     dataset : (n_images,) object, the part of the collection that an image comes from; unknown if left out
     origin : `PredictionsOrigin`
     notes : how the scores were read, where the file did not hold logits; a reader of the figures must know it.
+    left_out : their word for the truth -> rows whose `dx` is empty because it is none of our classes, e.g.
+        `{"SCC": 628}`; counted over the table as it was made, not over a part of it.
     """
 
     image_id: np.ndarray
@@ -116,6 +134,7 @@ class Predictions:
     origin: PredictionsOrigin = PredictionsOrigin()
     notes: tuple[str, ...] = ()
     dataset: np.ndarray = None  # type: ignore[assignment]  # `__post_init__` fills it in
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.dataset is None:
@@ -160,6 +179,7 @@ class Predictions:
     def _facts(self) -> str:
         facts = {"schema_version": SCHEMA_VERSION, "class_order": list(CLASSES), **asdict(self.origin)}
         facts |= {"notes": list(self.notes)} if self.notes else {}
+        facts |= {"left_out": dict(self.left_out)} if self.left_out else {}
         return json.dumps(facts, sort_keys=True)
 
     @classmethod
@@ -183,7 +203,25 @@ class Predictions:
             expected = "a predictions table, .parquet or .csv, or a run directory"
             raise DataError("There is no such file.", where=path, expected=expected)
         table, layout, facts = (_read_parquet if _is_parquet(path) else _read_csv)(path, naming)
-        return _checked(table, layout, naming, facts, path)
+        return _checked(_Rows.of(table), layout, naming, facts, path)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a table without the blank lines between them; each keeps the `number` that a spreadsheet shows."""
+
+    table: pa.Table
+    number: np.ndarray
+
+    @classmethod
+    def of(cls, table: pa.Table) -> _Rows:
+        text = all(is_text(field.type) for field in table.schema)  # as a CSV is read; Parquet has no blank lines
+        filled = filled_rows(table) if text else np.ones(len(table), dtype=bool)
+        return cls(table if filled.all() else table.filter(pa.array(filled)), np.flatnonzero(filled) + 2)
+
+    def place(self, problems: list[Problem]) -> list[Problem]:
+        """The same problems, whose rows were counted without blank lines, in the rows where they stand."""
+        return [replace(one, row=int(self.number[one.row - 2])) if one.row else one for one in problems]
 
 
 def _is_parquet(path: Path) -> bool:
@@ -302,9 +340,9 @@ def _unusable(problems: list[Problem], path: Path, fix: str | None = None) -> Ta
     return TableError("The predictions table is not usable", [problems[one] for one in order], where=path, fix=fix)
 
 
-def _checked(table: pa.Table, layout: Layout, naming: Naming, facts: dict, path: Path) -> Predictions:
+def _checked(rows: _Rows, layout: Layout, naming: Naming, facts: dict, path: Path) -> Predictions:
     """Collect every problem of the rows, then build the table or raise them all at once."""
-    file, n_rows = path.name, len(table)
+    table, file, n_rows = rows.table, path.name, len(rows.table)
     problems = [] if n_rows else [Problem("the table has no rows", file)]
     text = {name: unknown_text(n_rows) for name in TEXT_COLUMNS}
     text |= {name: blank_unknown(table[theirs]) for name, theirs in layout.facts.items() if name != "age"}
@@ -315,20 +353,22 @@ def _checked(table: pa.Table, layout: Layout, naming: Naming, facts: dict, path:
         age = number_array(table[layout.facts["age"]], layout.facts["age"], file, problems)
     scores = [number_array(table[name], name, file, problems, needed=True) for name in layout.scores]
     logits, notes = as_logits(np.stack(scores, axis=1), layout, file, problems)
-    problems += _id_problems(text["image_id"], file, layout.facts["image_id"])
+    problems += _id_problems(text["image_id"], rows.number, file, layout.facts["image_id"])
     problems += _leak_problems(text["lesion_id"], text["split"], file, layout.facts.get("split", "split"))
     origin, notes = _origin(facts, file, problems), _notes(facts, file, problems) + notes
+    told = _left_out(facts, file, problems)
     if problems:
-        raise _unusable(problems, path, fix=_how_to_map(text["dx"]))
-    notes += left_out_notes(theirs, text["dx"])
-    return Predictions(**text, age=age, logits=logits, origin=origin, notes=notes)
+        raise _unusable(rows.place(problems), path, fix=_how_to_map(text["dx"]))
+    mapped = left_out(theirs, text["dx"])
+    notes += left_out_notes(mapped)
+    return Predictions(**text, age=age, logits=logits, origin=origin, notes=notes, left_out={**told, **mapped})
 
 
-def _id_problems(image_id: np.ndarray, file: str, column: str) -> list[Problem]:
+def _id_problems(image_id: np.ndarray, number: np.ndarray, file: str, column: str) -> list[Problem]:
     first, empty = first_rows(image_id), image_id == ""
     again = np.flatnonzero((first != np.arange(len(first))) & ~empty)
     return problems_at(np.flatnonzero(empty), lambda row: "the image id is empty", file, column) + problems_at(
-        again, lambda row: f"{image_id[row]} stands already in row {first[row] + 2}", file, column
+        again, lambda row: f"{image_id[row]} stands already in row {number[first[row]]}", file, column
     )
 
 
@@ -359,3 +399,11 @@ def _notes(facts: dict, file: str, problems: list[Problem]) -> tuple[str, ...]:
         problems.append(Problem(f"notes is {notes!r}, expected a list of text", file))
         return ()
     return tuple(notes)
+
+
+def _left_out(facts: dict, file: str, problems: list[Problem]) -> dict[str, int]:
+    found = facts.get("left_out", {})
+    if not isinstance(found, dict) or not all(isinstance(n, int) for n in found.values()):
+        problems.append(Problem(f"left_out is {found!r}, expected a count for each word", file))
+        return {}
+    return found

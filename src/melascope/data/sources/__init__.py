@@ -13,7 +13,7 @@ from melascope.data.sources.ham10000 import (
     read_phantom,
 )
 from melascope.data.sources.image_folder import Labels, read_image_folder
-from melascope.data.sources.isic import find_ground_truth, isic_notes, read_isic
+from melascope.data.sources.isic import find_ground_truth, isic_left_out, isic_notes, read_isic
 from melascope.errors import DataError
 from melascope.tables.lesions import LesionTable
 
@@ -26,6 +26,15 @@ SOURCES: dict[str, Callable[[Path], LesionTable]] = {
 
 NOTES: dict[str, Callable[[LesionTable], Iterator[str]]] = {"isic": isic_notes}
 """What a reader of figures on a source must know; a source whose classes and words are ours needs no row."""
+
+
+LEFT_OUT: dict[str, Callable[[LesionTable], dict[str, int]]] = {"isic": isic_left_out}
+"""Which words for the truth of a source are none of our classes, and how many rows they have."""
+
+
+def source_left_out(table: LesionTable) -> dict[str, int]:
+    """Word of the source for the truth -> rows of the table that no figure counts because the model lacks the class."""
+    return LEFT_OUT[table.source](table) if table.source in LEFT_OUT else {}
 
 
 def source_notes(table: LesionTable) -> tuple[str, ...]:

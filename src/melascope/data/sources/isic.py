@@ -182,6 +182,11 @@ def isic_notes(table: LesionTable) -> Iterator[str]:
             yield f"{part.truth_file}: {' and '.join(weights)} belong to the challenge's own score and are not used"
 
 
+def isic_left_out(table: LesionTable) -> dict[str, int]:
+    """Classes that the model lacks -> rows of `table`."""
+    return left_out(source_words(table))
+
+
 def left_out(counts: Counter[str]) -> dict[str, int]:
     """Those of `source_words` that the model lacks, e.g. `{"SCC": 628}`; no figure counts these images."""
     return {word: counts[word] for word, ours in CLASS_OF.items() if ours == "" and counts[word]}
