@@ -16,7 +16,15 @@ CHECKPOINT = CheckpointCard(
     input_width=14, input_height=10, mean=MEAN, std=STD, temperature=1.5, epoch=1, step=1, figures={}, recipe={},
     source="phantom", dataset_fingerprint="", split_sha256="",
 )  # fmt: skip
-MAPS = {"method": "gradcam", "layer": "1", "unit": "logits", "path": "closed form"}
+PLACES = {"offset_y_x": [-0.5, -0.5], "pitch_y_x": [1.0, 1.0], "source": "middle of the receptive field"}
+MAPS = {
+    "method": "gradcam",
+    "layer": "1",
+    "unit": "logits",
+    "resolution": "cells",
+    "path": "closed form",
+    "places": PLACES,
+}
 CARD = ExportCard(
     melascope="0", run="run", source="phantom", checkpoint=CHECKPOINT, views="one", maps=MAPS, operating_point=None
 )

@@ -15,6 +15,7 @@ from melascope.inference.formats import write_int8, write_openvino
 from melascope.inference.session import Session
 from melascope.models.export import write_onnx
 from melascope.tables.exports import KEY
+from melascope.tables.maps import MapStore
 from tiny_graph import CARD, MEAN, STD, closed_form, graph, tiny
 
 
@@ -72,6 +73,17 @@ def test_a_graph_without_maps_says_so(folder):
     answer = session(pixels(2))
     assert session.card.maps is None and answer.maps is None
     np.testing.assert_allclose(answer.logits, Session.open(folder / "one.onnx")(pixels(2)).logits, atol=1e-6)
+
+
+def test_maps_for_a_map_file(folder, tmp_path):
+    session = Session.open(folder / "one.onnx")
+    store = session.maps(pixels(5), list("abcde"), batch_size=2)
+    np.testing.assert_array_equal(store.maps, np.concatenate([session(pixels(5)[i : i + 2]).maps for i in (0, 2, 4)]))
+    assert (store.method, store.layer, store.precision) == ("gradcam", "1", "float32")
+    assert store.places.offset == (-0.5, -0.5) and store.places.is_known
+    assert list(MapStore.read(store.write(tmp_path / "maps.npz")).image_id) == list("abcde")
+    with pytest.raises(ExportError, match="makes no maps"):
+        Session.open(folder / "logits.onnx").maps(pixels(1), ["a"])
 
 
 @pytest.mark.parametrize("file", ["one.onnx", "one.xml"])

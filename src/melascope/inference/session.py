@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,9 @@ import numpy as np
 from melascope.classes import CLASSES
 from melascope.errors import ExportError
 from melascope.inference.backends import BACKENDS, Loaded, Run
+from melascope.tables.cell_places import CellPlaces
 from melascope.tables.exports import ExportCard
+from melascope.tables.maps import MapStore
 
 LOGITS, FEATURES, MAPS = "logits", "features", "maps"
 
@@ -80,6 +82,41 @@ class Session:
         outputs = [LOGITS, FEATURES, *([MAPS] if self.card.maps else [])]
         logits, features, *maps = self._run(self._checked(pixels), outputs)
         return Answer(logits, features, maps[0] if maps else None)
+
+    def maps(self, pixels: np.ndarray, image_ids: Sequence[str], *, batch_size: int = 16) -> MapStore:
+        """Raw maps of all seven classes, as `explain.maps.make_maps` gives them through torch.
+
+        Parameters
+        ----------
+        pixels : as for a call, at least one image
+        image_ids : an id for each
+
+        Raises
+        ------
+        ExportError : the graph makes no maps.
+        """
+        about, card = self.card.maps, self.card.checkpoint
+        if about is None:
+            raise ExportError(
+                "The graph makes no maps.",
+                where=self.path,
+                fix="export it without --without-maps, or use --engine torch",
+            )
+        answers = [self(batch) for _, batch in _batches(pixels, batch_size)]
+        return MapStore(
+            image_id=np.array(image_ids, dtype=object),
+            logits=np.concatenate([one.logits for one in answers]),
+            maps=np.concatenate([one.maps for one in answers]),
+            method=about.method,
+            layer=about.layer,
+            input_width=card.input_width,
+            input_height=card.input_height,
+            checkpoint_sha256=card.weights_sha256,
+            unit=about.unit,
+            resolution=about.resolution,
+            precision=self.card.precision if self.precision == "float32" else self.precision,
+            places=CellPlaces.from_json(about.places),
+        )
 
     def logits(
         self, pixels: np.ndarray, *, batch_size: int = 16, progress: Callable[[int, int], None] | None = None

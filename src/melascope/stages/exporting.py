@@ -96,7 +96,9 @@ def graph_of(
         method=engine.method,
         layer=engine.layer,
         unit=engine.rule.unit,
+        resolution=engine.rule.resolution,
         path=engine.path,
+        places=engine.places(*size).as_json(),
     )
     return PixelsToMaps(network, **mean_std_views, layer=engine.layer, maps=engine.rule.from_linear_head), about
 

@@ -17,16 +17,14 @@ KEY = "melascope"
 
 
 class MapsCard(Strict):
-    """Which maps come out of the graph beside the logits.
-
-    `grid_offset` is how far the centre of the first cell lies from where an even grid has it, (down, right) in cells.
-    """
+    """Which maps come out of the graph beside the logits; `places` is a `CellPlaces` as JSON."""
 
     method: str
     layer: str
     unit: str
+    resolution: str
     path: str
-    grid_offset: tuple[float, float] = (0.0, 0.0)
+    places: dict[str, Any]
 
 
 class ExportCard(Strict):
