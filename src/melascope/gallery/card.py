@@ -34,11 +34,16 @@ class Card:
 
     @property
     def place(self) -> float:
-        """Where P(mel) stands on the card's scale, 0 … 1: stretched so that the threshold is its middle.
+        """Where P(mel) stands on the card's scale, 0 … 1."""
+        return place_of(self.case.p_mel, self.case.threshold, self.case.above)
 
-        A threshold is often near 0, where on an even scale nobody could see on which side of it an image lies.
-        The power p ** (log 0.5 / log threshold) keeps 0, 1 and every order.
-        """
-        threshold = min(max(self.case.threshold, 1e-12), 1 - 1e-12)
-        place = self.case.p_mel ** (math.log(0.5) / math.log(threshold))
-        return max(place, 0.5) if self.case.above else min(place, 0.5)
+
+def place_of(value: float, threshold: float, above: bool) -> float:
+    """Where a probability stands on a scale from 0 to 1 that is stretched so that the threshold is its middle.
+
+    A threshold is often near 0, where on an even scale nobody could see on which side of it an image lies.
+    The power p ** (log 0.5 / log threshold) keeps 0, 1 and every order.
+    """
+    kept = min(max(threshold, 1e-12), 1 - 1e-12)
+    place = value ** (math.log(0.5) / math.log(kept))
+    return max(place, 0.5) if above else min(place, 0.5)
