@@ -78,8 +78,7 @@ def _partitions(record: RunRecord) -> Text:
     shared = shared_lesions(record.predictions)
     checked = "no lesion stands in two splits" if not shared else f"LEAK: {len(shared)} lesions stand in two splits"
     return told(
-        "split by lesion into {sides}; {checked}; the same person on two sides cannot be excluded where persons are "
-        "not named",
+        "{sides}: {checked}; the same person on two sides cannot be excluded where persons are not named",
         sides=Code(", ".join(values_of(record.predictions, "split")) or "no splits"),
         checked=checked,
     )

@@ -240,4 +240,5 @@ def _joined(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _alternatives(words: list[str]) -> str:
+    words = [word or "–" for word in words]
     return ", ".join(words) if len(words) <= NAMED else ", ".join([*words[: NAMED - 1], "…"])

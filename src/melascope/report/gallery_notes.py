@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from melascope.classes import CLASS_NAMES
-from melascope.errors import RunError
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.files import read_json
 from melascope.report.document import Code, Gap, Strong, Text
@@ -75,10 +74,12 @@ def read_gallery(folder: Path, point: OperatingPoint) -> GalleryNotes | Gap:
     made = read_json(manifest)
     if not isinstance(made, dict) or made.get("operating_point_sha256") != point.sha256:
         return Gap(gap.what, gap.command, "the gallery was made at another threshold")
-    return _unpacked(folder, page.read_text(encoding="utf-8"))
+    found = _unpacked(folder, page.read_text(encoding="utf-8"))
+    return found or Gap(gap.what, gap.command, "the gallery is of another version of melascope")
 
 
-def _unpacked(folder: Path, page: str) -> GalleryNotes:
+def _unpacked(folder: Path, page: str) -> GalleryNotes | None:
+    """What a page carries; None where it is packed in another way."""
     facts: dict[str, list] = {}
     details: list[dict[str, Any]] = []
     try:
@@ -90,8 +91,8 @@ def _unpacked(folder: Path, page: str) -> GalleryNotes:
                 details += content
         ids = facts["id"]
         return GalleryNotes(folder, dict(zip(ids, facts["stem"], strict=True)), dict(zip(ids, details, strict=True)))
-    except (KeyError, TypeError, ValueError, OSError, EOFError, zlib.error) as error:
-        raise RunError(f"The notes of the gallery cannot be read ({error!r}).", where=folder, fix=COMMAND) from error
+    except (KeyError, TypeError, ValueError, OSError, EOFError, zlib.error):
+        return None
 
 
 def _marked(sentence: str) -> Text:

@@ -172,7 +172,10 @@ def _map_tests(run: RunDirectory, point: OperatingPoint) -> MapTests | Gap:
     folder = run.root / "map_tests"
     if not (folder / "map_tests.json").is_file():
         return gap
-    tests = MapTests.read(folder)
+    try:
+        tests = MapTests.read(folder)
+    except RunError as error:
+        return Gap(gap.what, gap.command, error.found)
     other = _other_model(tests.facts, point)
     return Gap(gap.what, gap.command, other) if other else tests
 
@@ -193,7 +196,12 @@ def _comparison(folder: Path, run: RunDirectory, point: OperatingPoint, *, asked
     gap = Gap("How other runs do on the same images", "melascope compare RUN OTHER --out RUN/comparison")
     if not (folder / COMPARISON_FILE).is_file():
         return _refused_if(asked, folder, COMPARISON_FILE, gap)
-    comparison = Comparison.read(folder)
+    try:
+        comparison = Comparison.read(folder)
+    except RunError as error:
+        if asked:
+            raise
+        return Gap(gap.what, gap.command, error.found)
     members = [member for contender in comparison.contenders for member in contender.members]
     if any(_is_this_run(member, run, point) for member in members):
         return comparison

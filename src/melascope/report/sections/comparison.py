@@ -47,12 +47,25 @@ def _compared(record: RunRecord) -> list[Block]:
             tuple(differences),
         ),
     ]
-    words = told("The numbers stand in the tables above, each with its interval by lesion.")
     if traces.path("comparison/differences.svg").is_file():
         blocks.append(
-            plot(record, "comparison/differences.svg", "Which model is better at what?", words, command=COMMAND)
+            plot(
+                record, "comparison/differences.svg", "Which model is better at what?", _words(record), command=COMMAND
+            )
         )
     return [*blocks, Bullets(tuple(told("{note}", note=note) for note in comparison.notes))]
+
+
+def _words(record: RunRecord) -> Text:
+    """The headline differences of each pair."""
+    comparison, parts = record.comparison, []
+    names = {one.letter: one.name for one in comparison.contenders}
+    for pair in comparison.pairs:
+        for name in ("sensitivity", "specificity", "auroc"):
+            row = ("difference", names[pair.other], names[pair.first], name)
+            parts += ["; " if parts else "", f"{pair.name}, {COMPARED[name].label} "]
+            parts += [record.traces.figure(CSV, *row, digits=3, form="signed")]
+    return ("Paired differences: ", *parts, f"; {comparison.sizes}.")
 
 
 def _elsewhere(record: RunRecord) -> list[Block]:

@@ -45,12 +45,20 @@ def _over_the_split(record: RunRecord) -> list[Block]:
             told("Each image is its own control; intervals by lesion, corrected for the number of edits."), "notice"
         ),
     ]
-    words = told(
-        "The numbers stand in the table above: change by the edit, change by its inert control, intervals by lesion."
-    )
     for name, title in (("artefacts", "Added artefacts"), ("backgrounds", "Changed backgrounds")):
-        blocks.append(plot(record, f"interventions/{name}.svg", title, words, command=COMMAND))
+        blocks.append(plot(record, f"interventions/{name}.svg", title, _words(record, name), command=COMMAND))
     return blocks
+
+
+def _words(record: RunRecord, audit: str) -> Text:
+    """Change of the log-odds by each edit of an audit."""
+    parts: list = []
+    for key in record.traces.rows(EFFECTS):
+        if key[0] == audit and key[2] == "change":
+            change = record.traces.figure(EFFECTS, *key, digits=3, form="signed")
+            parts += ["; " if parts else "", Code(key[1].replace("_", " ")), " ", change]
+            parts += [" (n = ", record.traces.cell(EFFECTS, *key, column="n_images"), ")"]
+    return ("Mean change of the log-odds of P(target): ", *parts, ".") if parts else told("No edit was tried.")
 
 
 def _single(record: RunRecord) -> list[Block]:

@@ -27,8 +27,10 @@ def section(record: RunRecord) -> Section:
         plot(record, f"map_tests/map_{name}.svg", title, _words(record, name), command=COMMAND)
         for name, (title, _) in MEASURES.items()
     ]
-    words = told("The numbers stand in the tables above, each with its interval by lesion.")
-    blocks += [plot(record, f"map_tests/{name}.svg", asked, words, command=COMMAND) for name, asked in (FAITHFUL, SANE)]
+    blocks += [
+        plot(record, f"map_tests/{name}.svg", asked, words, command=COMMAND)
+        for name, asked, words in ((*FAITHFUL, _faithful_words(record)), (*SANE, _sane_words(record)))
+    ]
     return Section("maps", title, tuple(blocks))
 
 
@@ -93,3 +95,29 @@ def _words(record: RunRecord, name: str) -> Text:
         n=record.traces.cell(FIGURES, *row, "", column="n"),
         lesions=record.traces.cell(FIGURES, *row, "", column="n_lesions"),
     )
+
+
+def _faithful_words(record: RunRecord) -> Text:
+    """How much better than a random map each figure is."""
+    parts: list = []
+    for name, (label, _) in FAITHFULNESS.items():
+        row = ("faithfulness", name, "predicted", "all", "map - random map")
+        parts += ["; " if parts else "", f"{label.replace(' (turned)', '')} "]
+        parts += [
+            record.traces.figure(FIGURES, *row, digits=3),
+            " (n = ",
+            record.traces.cell(FIGURES, *row, column="n"),
+            ")",
+        ]
+    return ("Map less random map: ", *parts, ". Of deletion, lower is better.")
+
+
+def _sane_words(record: RunRecord) -> Text:
+    """Likeness of the maps to those of a network that is random from its end down to a stage."""
+    parts: list = []
+    for key in record.traces.rows(FIGURES):
+        if key[:2] == ("sanity", "rank_correlation"):
+            parts += ["; " if parts else "", Code(key[3]), " ", record.traces.figure(FIGURES, *key, digits=3)]
+    if not parts:
+        return told("No stage was randomised.")
+    return ("Rank correlation with the trained maps, random down to a stage (0: the maps changed): ", *parts, ".")
