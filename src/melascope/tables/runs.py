@@ -66,6 +66,7 @@ class RunDirectory:
     maps = property(lambda self: self.root / "maps")
     gallery = property(lambda self: self.root / "gallery")
     export = property(lambda self: self.root / "export")
+    likeness = property(lambda self: self.root / "likeness.npz")
 
     @property
     def name(self) -> str:
