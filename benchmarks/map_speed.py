@@ -20,7 +20,7 @@ import torch
 
 from melascope.explain.maps import MapEngine
 from melascope.explain.mask_scores import score_map
-from melascope.explain.overlay import draw_outline, render_overlay, save_image
+from melascope.explain.overlay import draw_outline, encode_overlay, render_overlay, save_image
 from melascope.explain.panel import compose_panel
 from melascope.explain.running import fast_copy
 
@@ -108,6 +108,11 @@ def fast_pictures(backbone: str, batch_size: int, rounds: int) -> None:
     table(f"{backbone}, for galleries, beside the same precision", seconds, FAST_PLAIN, batch_size)
 
 
+def thousand_overlays(image: np.ndarray, maps: np.ndarray) -> None:
+    for values in maps:
+        encode_overlay(image, values, scale=2.0)
+
+
 def pictures(rounds: int) -> None:
     """Processor time of what is done with a map, at the release's size."""
     rng = np.random.default_rng(0)
@@ -116,11 +121,14 @@ def pictures(rounds: int) -> None:
     image = np.ascontiguousarray((image.permute(1, 2, 0).numpy() * 255).astype(np.uint8))
     values, mask = rng.normal(size=(7, 7)).astype(np.float32), np.zeros((450, 600), dtype=bool)
     mask[100:300, 200:450] = True
-    both = {"vasc": values, "mel": -values}
+    both, many = {"vasc": values, "mel": -values}, rng.normal(size=(1000, 7, 7)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         competitors = {
             "overlay (resize, palette, blend)": lambda: render_overlay(image, values, scale=2.0),
+            "overlay, encoded as JPEG": lambda: encode_overlay(image, values, scale=2.0),
+            "overlay, encoded as WebP": lambda: encode_overlay(image, values, scale=2.0, form="WEBP"),
+            "1,000 overlays of 1,000 maps, JPEG": lambda: thousand_overlays(image, many),
             "outline": lambda: draw_outline(image, mask),
             "save as .jpg": lambda: save_image(path / "a.jpg", image),
             "save as .webp": lambda: save_image(path / "a.webp", image),
@@ -129,9 +137,10 @@ def pictures(rounds: int) -> None:
             "score against a mask": lambda: score_map(values, mask),
         }
         seconds = interleaved(competitors, rounds, clock=time.process_time)
-    print(f"\n600×450 pictures, {rounds} rounds\n\n| step | processor ms |\n|---|---|")
+    print(f"\n600×450 pictures, {rounds} rounds\n\n| step | processor ms | quartiles |\n|---|---|---|")
     for name, values in seconds.items():
-        print(f"| {name} | {1e3 * np.median(values):.2f} |")
+        low, middle, high = 1e3 * np.percentile(values, (25, 50, 75))
+        print(f"| {name} | {middle:.2f} | {low:.2f} … {high:.2f} |", flush=True)
 
 
 def main() -> None:
