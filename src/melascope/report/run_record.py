@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from melascope.config import Recipe, read_recipe
 from melascope.errors import CheckpointError, MelascopeError, RecipeError, RunError
 from melascope.evaluation.comparison import COMPARISON_FILE, Comparison
@@ -271,11 +269,3 @@ def _or_none(read: Any) -> Any:
         return read()
     except (CheckpointError, RecipeError, RunError, OSError):
         return None
-
-
-def shared_lesions(predictions: Predictions) -> tuple[str, ...]:
-    """Lesions whose images stand in more than one split, sorted; images without a lesion count as their own."""
-    known = predictions.subset(predictions.split != "")
-    pairs = np.unique(np.stack([known.lesion_key.astype(str), known.split.astype(str)], axis=1), axis=0)
-    keys, sides = np.unique(pairs[:, 0], return_counts=True) if len(pairs) else (np.array([]), np.array([]))
-    return tuple(str(key) for key in keys[sides > 1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from melascope.classes import CLASSES, SPLITS
 from melascope.report.document import NOT_DESCRIBED, Block, Code, FactList, Gap, Section, Sentence, Table, Text, told
-from melascope.report.run_record import RunRecord, shared_lesions
+from melascope.report.run_record import RunRecord
 from melascope.report.wording import TRUTHS, class_label, source_name
 
 PREDICTIONS = "predictions.parquet"
@@ -82,14 +82,7 @@ def truths(record: RunRecord) -> Table:
 
 
 def leak_check(record: RunRecord) -> Text:
-    """No lesion in two splits: asked of the table that the figures come from."""
-    shared = shared_lesions(record.predictions)
-    if shared:
-        return told(
-            "LEAK: {n} lesions stand in more than one split, for example {ids}. The figures here are too good.",
-            n=str(len(shared)),
-            ids=Code(", ".join(shared[:5])),
-        )
+    """No lesion in two splits: a table with such a lesion is refused when it is read (`tables/predictions.py`)."""
     lesions = record.traces.counted("lesions")
     without = int((record.predictions.lesion_id == "").sum())
     unnamed = f" {without:,} images name no lesion: of these nothing can be checked." if without else ""
