@@ -40,7 +40,7 @@ def test_a_threshold_calls_every_image_of_a_rounded_table_that_shows_it(tmp_path
     (tmp_path / "theirs.csv").write_text("\n".join(lines))
     table = Predictions.read(tmp_path / "theirs.csv")
     point = choose_operating_point(table, rule="empirical", target_sensitivity=0.5)
-    assert point.threshold in (0.1, 0.3, 0.5)
+    assert 0 < point.threshold <= 0.5
     called = point.is_positive(table.probabilities)
     assert called.tolist() == (mel >= point.threshold).tolist()
     assert point.sensitivity == pytest.approx((mel >= point.threshold)[np.arange(200) % 3 > 0].mean())

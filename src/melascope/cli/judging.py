@@ -58,7 +58,8 @@ def evaluate(
         point, caveats = own_point(predictions, **asked)
         if not len(predictions.of_split("val")):
             chosen = {name: value for name, value in asked.items() if name != "target"}  # the top class has one too
-            refuse_idle(chosen, "The table has no rows of split val", fix="add them, or give --operating-point")
+            ways_on = "add validation rows to the table, or give --operating-point"
+            refuse_idle(chosen, "The table has no rows of split val", fix=ways_on)
     if run and out is None:
         out = run.evaluation if split == "test" else run.root / f"evaluation-{split}"
     out = out or table.with_name(f"{table.stem}-evaluation")

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from melascope.classes import RESEARCH_ONLY
+from melascope.evaluation.compare import NO_THRESHOLD
 from melascope.evaluation.comparison import COMPARED, Comparison, Contender, Pair, signed
 from melascope.evaluation.evaluate import NO_HISTOLOGY
 from melascope.evaluation.lesion_level import LESION_RULE
@@ -59,6 +60,8 @@ def _tables(
         for name in names[start : start + together]:
             table.add_column(name, justify="right")
         for figure, compared in COMPARED.items():
+            if all(everything[figure] == NO_THRESHOLD for everything, _ in columns.values()):
+                continue  # nobody has a threshold, as the notes say
             shown = [columns[name] for name in names[start : start + together]]
             cells = [cell(everything[figure]) for everything, _ in shown]
             table.add_row(compared.label, *cells, style="bold" if figure == "sensitivity" else "")

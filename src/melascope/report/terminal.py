@@ -21,6 +21,7 @@ from melascope.report.captions import (
     calibration_text,
     histology_parts,
     histology_sizes,
+    target_label,
 )
 from melascope.tables.results import Figure, NotApplicable
 
@@ -46,7 +47,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     console.print(Text(_missed(evaluation)), highlight=False)
     console.print(_elsewhere(evaluation), highlight=False)
     console.print()
-    console.print(_class_table(evaluation.whole, wide=console.width >= _WIDE))
+    console.print(_class_table(evaluation.whole, evaluation.target, wide=console.width >= _WIDE))
     for reason in _reasons(evaluation.whole):
         console.print(_bullet(reason))
     console.print()
@@ -112,7 +113,7 @@ def print_external(home: Evaluation, external: Evaluation, console: Console) -> 
     for name in home.whole.image.overall:
         table.add_row(_LABELS.get(name, name), *(_short(one.whole.image.overall[name]) for one in (home, external)))
     slopes = [one.calibration.figures["target_calibration_slope"] for one in (home, external)]
-    table.add_row(f"calibration slope of P({home.target_name})", *map(_short, slopes))
+    table.add_row(f"calibration slope of P({target_label(home)})", *map(_short, slopes))
     console.print(table)
     console.print()
     for caveat in external.caveats:
@@ -121,7 +122,7 @@ def print_external(home: Evaluation, external: Evaluation, console: Console) -> 
 
 
 def _decision_table(evaluation: Evaluation, *, wide: bool) -> Table:
-    table = _table(f"{evaluation.target_name.capitalize()}: found and missed")
+    table = _table(f"{_capital(target_label(evaluation))}: found and missed")
     table.add_column("decision by")
     for name in ("sensitivity", "specificity", "PPV", "NPV"):
         table.add_column(name, justify="right")
@@ -140,20 +141,27 @@ def _cell(figure: Figure, count: int, wide: bool) -> str:
     return f"{value}{' ' if wide else chr(10)}{bounds}\n{count:,}/{figure.n:,}" if bounds else share(figure, count)
 
 
+def _capital(name: str) -> str:
+    """A word at the start of a line; the short names of classes stay as they are."""
+    return name if "+" in name else name[0].upper() + name[1:]
+
+
 def _missed(evaluation: Evaluation) -> str:
+    name = target_label(evaluation)
+
     def missed(decision: Decision) -> str:
-        return f"{decision.fn:,} of {plural(decision.tp + decision.fn, evaluation.target_name + ' ' + decision.unit)}"
+        return f"{decision.fn:,} of {plural(decision.tp + decision.fn, name + ' ' + decision.unit)}"
 
     image, lesion = (evaluation.whole.decision(evaluation.at, unit) for unit in ("image", "lesion"))
     price = image.figures["false_alarms_per_found"]
     price = price if isinstance(price, NotApplicable) else with_interval(price, digits=1)
     return (
         f"Missed by {_AT[evaluation.at]}: {missed(image)}, {missed(lesion)}.\n"
-        f"False alarms per {evaluation.target_name} image found: {price}"
+        f"False alarms per {name} image found: {price}"
     )
 
 
-def _class_table(group: Group, *, wide: bool) -> Table:
+def _class_table(group: Group, target: tuple[str, ...], *, wide: bool) -> Table:
     table = _table("Each class against the rest (per image, top class)")
     table.add_column("class")
     table.add_column("images/lesions", justify="right")
@@ -163,7 +171,7 @@ def _class_table(group: Group, *, wide: bool) -> Table:
     for name, (images, lesions) in group.class_counts.items():
         cells = [_one_line(group.image.per_class[metric][name]) for metric in shown]
         label = f"{name:<6} {CLASS_NAMES[name]}" if wide else name
-        table.add_row(label, f"{images:,}/{lesions:,}", *cells, style="bold" if name == "mel" else "")
+        table.add_row(label, f"{images:,}/{lesions:,}", *cells, style="bold" if name in target else "")
     return table
 
 
@@ -182,7 +190,7 @@ def _overall_table(evaluation: Evaluation) -> Table:
     levels = {f"per image\n{group.n_images:,}": group.image, f"per lesion\n{group.n_lesions:,}": group.lesion}
     if isinstance(histology, Group):
         levels[f"histology only\n{histology.n_images:,}/{histology.n_lesions:,}"] = histology.image
-    table = _table(f"All classes (top class), and how well P({evaluation.target_name}) ranks")
+    table = _table(f"All classes (top class), and how well P({target_label(evaluation)}) ranks")
     table.add_column("figure")
     for label in levels:
         table.add_column(label, justify="right")
@@ -197,7 +205,7 @@ def _elsewhere(evaluation: Evaluation) -> Text:
     """PPV and NPV where the target is rarer or commoner than here."""
     decision = evaluation.whole.decision(evaluation.at, "image")
     lines = [
-        f"If {prevalence:.0%} of the images were {evaluation.target_name}: "
+        f"If {prevalence:.0%} of the images were {target_label(evaluation)}: "
         f"PPV {_one_line(figures['ppv'])}, NPV {_one_line(figures['npv'])}"
         for prevalence, figures in decision.at_prevalence.items()
     ]
@@ -209,7 +217,7 @@ def _trust(evaluation: Evaluation) -> list[str]:
 
     Beside each headline stands the same where truth comes from histology alone.
     """
-    name, line = evaluation.target_name, evaluation.histology_line
+    name, line = target_label(evaluation), evaluation.histology_line
     alone = [line] * 3 if isinstance(line, NotApplicable) else histology_parts(line)
     sizes = histology_sizes(evaluation)
     sentences = [
@@ -221,7 +229,7 @@ def _trust(evaluation: Evaluation) -> list[str]:
         f"Net benefit lies clearly above calling everybody and calling nobody at threshold probabilities: "
         f"{benefit_text(evaluation.decision_curve)}.",
         f"  {sizes}: {benefit_text(alone[1])}.",
-        f"{name.capitalize()} images missed among those accepted, by coverage: "
+        f"{_capital(name)} images missed among those accepted, by coverage: "
         f"{abstention_text(evaluation.risk_coverage)}.",
         f"  {sizes}: {abstention_text(alone[2])}.",
     ]
@@ -261,7 +269,7 @@ def _subgroup_table(evaluation: Evaluation, *, wide: bool) -> Table:
     table = _table(f"For whom? ({_AT[evaluation.at]}, per image)")
     table.add_column("part")
     table.add_column("images/\nlesions", justify="right")
-    table.add_column(evaluation.target_name, justify="right")
+    table.add_column(target_label(evaluation).replace("+", "+\n"), justify="right")
     shown = ("sensitivity", "specificity", "auroc")
     for figure in shown:
         table.add_column(_LABELS.get(figure, figure), justify="right")
