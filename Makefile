@@ -12,7 +12,7 @@ setup: $(VENV)/.ready  ## make .venv and install the pinned packages
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "melascope needs Python 3.11 or newer; name one with: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,app,dev]'
 	touch $@
 
 demo: setup  ## the whole main job: data, split, training, evaluation, maps, gallery (under 5 minutes)

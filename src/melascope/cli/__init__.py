@@ -9,7 +9,7 @@ import typer
 
 from melascope import __version__
 from melascope.classes import RESEARCH_ONLY
-from melascope.cli import data, experiment, exporting, intervening, judging, predicting, reporting, runs
+from melascope.cli import data, experiment, exporting, intervening, judging, predicting, reporting, runs, serving
 from melascope.errors import MelascopeError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ for command in DATA_COMMANDS:
     data_app.command()(command)
 for command in COMMANDS:
     app.command()(command)
+app.command("app")(serving.serve)
 
 
 def main() -> None:
