@@ -127,7 +127,7 @@ def quick(monkeypatch):
     """Fewer draws than a user gets, and no plots: tests/report draws those of such tables."""
     real: Callable = evaluating.evaluate
     monkeypatch.setattr(evaluating, "save_evaluation_plots", lambda *_: None)
-    monkeypatch.setattr(evaluating, "evaluate", lambda *rows, split, draws: real(*rows, split=split, draws=50))
+    monkeypatch.setattr(evaluating, "evaluate", lambda *rows, **asked: real(*rows, **{**asked, "draws": 50}))
 
 
 def judged(tmp_path, content: str | bytes, *flags: str) -> tuple[str, Evaluation]:
@@ -175,3 +175,21 @@ def test_all_of_one_class(tmp_path, quick, only):
     assert isinstance(figures[undefined], NotApplicable)
     assert isinstance(found.whole.image.target["auroc"], NotApplicable)
     assert "balanced accuracy and macro-F1 are means over the other classes" in said
+
+
+def test_a_table_without_validation_rows_is_judged_for_any_target_but_asked_for_no_rule(tmp_path, quick):
+    alone = text([[row[0], row[1], "test", *row[3:]] for row in good_rows()])
+    said, found = judged(tmp_path, alone, "--target", "bcc+mel")
+    assert found.target == ("bcc", "mel") and found.operating_point is None and "bcc+mel" in said
+    refused = melascope_evaluate(tmp_path, alone, "--rule", "empirical")
+    assert refused.exit_code != 0 and "no rows of split val" in refused.output
+
+
+def test_rows_without_a_split_beside_others_are_told(tmp_path, quick):
+    said, _ = judged(tmp_path, changed((100, "split", ""), (101, "split", "")))
+    assert "2 rows of the table name no split and are not judged." in " ".join(said.split())
+
+
+def test_left_out_words_are_a_field(tmp_path, quick):
+    said, found = judged(tmp_path, changed((100, "dx", "scc"), (101, "dx", "scc")), "--map-labels", "scc=unknown")
+    assert found.left_out == {"scc": 2} and "'scc' is mapped to unknown" in " ".join(said.split())

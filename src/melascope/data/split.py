@@ -15,7 +15,7 @@ import numpy as np
 from melascope.classes import CLASSES, SPLITS
 from melascope.errors import DataError, RunError, SplitError
 from melascope.files import read_json, sha256_bytes, sha256_file, write_json, write_text
-from melascope.tables.columns import read_csv_text
+from melascope.tables.columns import delimiter_of, read_csv_text
 from melascope.tables.lesions import LesionTable
 
 SHOWN = 20
@@ -134,7 +134,7 @@ def read_split(path: Path, table: LesionTable, held_out_lesions: Iterable[str] =
     SplitError : rows or images without partner, unknown words, a lesion in two splits (with ids): all at once.
     """
     path = Path(path)
-    columns = read_csv_text(path)
+    columns = read_csv_text(path, delimiter_of(path))
     lacking = [name for name in ("image_id", "split") if name not in columns]
     if lacking:
         raise SplitError(f"The split has no column {' and '.join(lacking)}.", where=path, expected="image_id,split")
