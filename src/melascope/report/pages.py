@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -68,7 +69,9 @@ def report_markdown(report: Report, record: RunRecord, out: Path) -> str:
         picture = record.traces.path(file).with_suffix(".png")
         return Path(os.path.relpath(picture.resolve(), out.resolve())).as_posix().replace(" ", "%20")
 
-    return _environment().get_template("report.md").render(report=report, linked=linked)
+    text = _environment().get_template("report.md").render(report=report, linked=linked)
+    lines = "\n".join(line.rstrip() for line in text.splitlines())
+    return re.sub(r"\n{3,}", "\n\n", lines).strip() + "\n"
 
 
 def _environment() -> Environment:
