@@ -1,4 +1,4 @@
-"""Is the threshold chosen from validation rows only, at an exact score step, and frozen?"""
+"""Is the threshold chosen from validation rows only, between two exact score steps, and frozen?"""
 
 import json
 import re
@@ -13,7 +13,14 @@ from melascope.classes import MEL
 from melascope.errors import OperatingPointError
 from melascope.evaluation.evaluate import evaluate
 from melascope.evaluation.operating_point import OperatingPoint, choose_operating_point
-from melascope.evaluation.rules import RULES, Candidates, empirical_threshold, lower_bound
+from melascope.evaluation.rules import (
+    RULES,
+    Candidates,
+    choose_threshold,
+    empirical_threshold,
+    lower_bound,
+    validation_candidates,
+)
 from melascope.tables.predictions import PredictionsOrigin
 
 
@@ -37,6 +44,25 @@ def test_no_higher_threshold_reaches_the_target(seed, n, target, levels):
     assert threshold in scores
     assert (scores[truth] >= threshold).mean() >= target
     assert (scores[truth] > threshold).mean() < target  # so any higher threshold misses the target
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("target", [0.5, 0.8, 1.0 / 1.2])
+def test_the_threshold_lies_between_two_scores(rule, target, validation):
+    """So that a network whose scores come out a millionth lower, by another library, decides alike."""
+    candidates = validation_candidates(validation, ("mel",))
+    step = RULES[rule].threshold(candidates, target)
+    threshold = choose_threshold(candidates, rule, target)
+    for scores in (candidates.scores, candidates.lesion_scores):
+        np.testing.assert_array_equal(scores >= threshold, scores >= step)
+    near = np.concatenate([candidates.scores, candidates.lesion_scores])
+    assert threshold == pytest.approx((step + near[near < step].max()) / 2, rel=1e-11)
+    assert np.abs(near - threshold).min() == pytest.approx(step - threshold, rel=1e-6)
+
+
+def test_the_lowest_score_has_zero_below_it():
+    scores, truth = np.array([0.2, 0.4]), np.array([True, False])
+    assert choose_threshold(Candidates(("mel",), scores, truth, scores, truth), "empirical", 1.0) == 0.1
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -208,4 +234,5 @@ def test_the_temperature_belongs_to_the_point(validation):
     warm = replace(validation, origin=replace(validation.origin, temperature=2.0))
     cold, hot = choose_operating_point(validation), choose_operating_point(warm)
     assert hot.temperature == 2.0 and hot.threshold != cold.threshold
-    assert hot.threshold in warm.probabilities[:, MEL]
+    p_mel = warm.probabilities[:, MEL]
+    assert (p_mel < hot.threshold).any() and hot.threshold not in p_mel

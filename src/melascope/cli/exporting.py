@@ -56,7 +56,7 @@ def told(one: Exported) -> str:
     if one.cost:
         found, alarms = one.cost.found["lesion"], one.cost.alarms["lesion"]
         line += (
-            f"; validation lesions: finds {found.rough} of {found.n} (float32: {found.exact}), "
+            f"; validation lesions: finds {found.rough} of {found.n} (the run: {found.exact}), "
             f"{alarms.rough} false alarms of {alarms.n} ({alarms.exact}); {sum(one.cost.called)} images change sides"
         )
     return f"{line}; REFUSED: {one.refused}" if one.refused else line

@@ -25,9 +25,10 @@ SCHEMA_VERSION = 2
 class OperatingPoint:
     """A frozen threshold: an image, or a lesion by its mean, is positive if P(target) >= threshold.
 
-    The threshold is a score that a validation image (rule `empirical`) or lesion (rule `guaranteed`) reached, at full
-    precision; so on those very probabilities it gives exactly the figures that stand here. What `guaranteed` promises
-    of new lesions is their sensitivity per lesion; nothing is promised per image.
+    The threshold lies half-way below a score that a validation image (rule `empirical`) or lesion (rule `guaranteed`)
+    reached (`rules.half_way_below`); so on those very probabilities it gives exactly the figures that stand here, and
+    also where the same network is run by another library. What `guaranteed` promises of new lesions is their
+    sensitivity per lesion; nothing is promised per image.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ from melascope.classes import CLASSES
 from melascope.errors import OperatingPointError
 from melascope.evaluation.lesion_level import lesion_scores
 from melascope.evaluation.target import is_target, target_name, target_score
-from melascope.tables.predictions import Predictions
+from melascope.tables.predictions import Predictions, steady
 
 CONFIDENCE = 0.95
 """One-sided: in how many of a hundred validation sets the promise of `guaranteed` comes true."""
@@ -125,14 +125,25 @@ RULES: dict[str, Rule] = {
 
 
 def choose_threshold(candidates: Candidates, rule: str, target_sensitivity: float) -> float:
-    """The threshold that a row of `RULES` chooses.
+    """The threshold that a row of `RULES` chooses: half-way from its score step to the next lower score.
 
     Raises
     ------
     OperatingPointError : unknown rule, impossible target, or too few target lesions to promise it.
     """
     check_enough_lesions(rule, target_sensitivity, candidates.n_target_lesions, candidates.target)
-    return RULES[rule].threshold(candidates, target_sensitivity)
+    return half_way_below(RULES[rule].threshold(candidates, target_sensitivity), candidates)
+
+
+def half_way_below(step: float, candidates: Candidates) -> float:
+    """Half-way from a score step to the next lower score of any validation image or lesion, or to 0.
+
+    On validation it decides as the step itself does. But the image that gave the step stays found where the same
+    network adds in another order (another library, processor or number of threads): its score then differs in the
+    seventh digit, and at the step itself chance would decide.
+    """
+    scores = np.concatenate([candidates.scores, candidates.lesion_scores])
+    return float(steady(np.array((step + scores[scores < step].max(initial=0.0)) / 2)))
 
 
 def lesions_needed(rule: str, target_sensitivity: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,7 @@ def export_run(
             if "openvino" in formats:
                 files.append(job.compared(write_openvino(folder / "model.onnx", job.card, folder / "model.xml")[0]))
         if rough := set(precisions) - {"float32"}:
-            gate = _Gate.open(job, folder / "model.onnx", data, reporter)
+            gate = _Gate.open(job, data, reporter)
             for path, precision in _rough_files(job, gate, folder, formats, rough, reporter):
                 files.append(gate.judged(path, precision))
         write_manifest(
@@ -249,7 +249,7 @@ class _Gate:
 
     Parameters
     ----------
-    exact : validation predictions of the float32 graph
+    exact : the run's own predictions of validation, which chose the threshold
     validation, training : pixels; of training images a sample, on which int8 is scaled
     """
 
@@ -261,7 +261,7 @@ class _Gate:
     reporter: Reporter
 
     @classmethod
-    def open(cls, job: _Job, onnx: Path, data: Path | None, reporter: Reporter) -> _Gate:
+    def open(cls, job: _Job, data: Path | None, reporter: Reporter) -> _Gate:
         run, card = job.run, job.card.checkpoint
         if job.card.operating_point is None:
             raise ExportError(
@@ -282,11 +282,8 @@ class _Gate:
         known = Predictions.read(run.predictions).of_split("val")
         validation = Rows(pixels, dataset.table.index_of(known.image_id))
         training = np.random.default_rng(0).permutation(np.flatnonzero(side == "train"))[:CALIBRATION]
-        with reporter.bar("float32 on validation") as advance:
-            logits = Session.open(onnx).logits(validation, batch_size=BATCH, progress=advance)
-        exact = replace(known, logits=logits.astype(np.float64))
         point = OperatingPoint.from_json(job.card.operating_point)
-        return cls(job, point, exact, validation, Rows(pixels, np.sort(training)), reporter)
+        return cls(job, point, known, validation, Rows(pixels, np.sort(training)), reporter)
 
     def calibration(self) -> Iterator[np.ndarray]:
         """Batches of training images."""
@@ -309,7 +306,7 @@ class _Gate:
 
 
 def _loss(unit: str, found: SideBySide) -> str:
-    return f"it finds {found.rough} of {found.n} validation {unit}s of the target, float32 finds {found.exact}"
+    return f"it finds {found.rough} of {found.n} validation {unit}s of the target, the run finds {found.exact}"
 
 
 def _rough_files(
