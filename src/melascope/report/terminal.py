@@ -233,7 +233,7 @@ def _trust(evaluation: Evaluation) -> list[str]:
         f"{abstention_text(evaluation.risk_coverage)}.",
         f"  {sizes}: {abstention_text(alone[2])}.",
     ]
-    if not isinstance(line, NotApplicable) and line.n_images < evaluation.whole.n_images:
+    if not isinstance(line, NotApplicable) and 0 < line.n_images < evaluation.whole.n_images:
         whole = evaluation.calibration
         sentences.append(
             f"{line.n_target_images / line.n_images:.0%} of the histology-only images are {name}, of all images "
