@@ -181,7 +181,12 @@ def test_every_row_of_the_dicts_is_there(evaluation):
 def test_only_the_named_split_is_judged(table, draw_table):
     val = draw_table(100, split="val", seed=9)
     both = replace(
-        table, **{n: np.concatenate([getattr(table, n), getattr(val, n)]) for n in vars(table) if n != "origin"}
+        table,
+        **{
+            n: np.concatenate([getattr(table, n), getattr(val, n)])
+            for n in vars(table)
+            if n not in ("origin", "left_out")
+        },
     )
     alone = evaluate(table, None, draws=0)
     assert alone.conformal == NotApplicable("n=0 validation lesions to calibrate on")
