@@ -202,3 +202,4 @@ def test_a_graph_scores_a_table_too(place, tmp_path, monkeypatch):
     result = CliRunner().invoke(app, ["predict", str(place / "model.onnx"), "good", "--out", "p.csv"])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "p.csv").read_text().count("image_00") == 3
+    assert "a CSV carries no notes, temperature or hashes" in result.output and "next:" not in result.output

@@ -65,7 +65,10 @@ def test_what_the_source_left_out_rides_in_the_predictions(finished, place, tmp_
     (tmp_path / "isic" / "ISIC_2019_Test_GroundTruth.csv").write_text(header + rows)
     done = melascope("predict", finished.root, tmp_path / "isic", "--out", tmp_path / "p.parquet")
     assert done.exit_code == 0, done.exception
-    first, second = Predictions.read(tmp_path / "p.parquet").notes
+    told = Predictions.read(tmp_path / "p.parquet")
+    assert told.left_out == {"SCC": 1}  # the other one the run knew
+    first, second = told.notes
+    assert f"note: {first}" in done.output.splitlines() and "next: melascope evaluate" in done.output
     of = "Of the 2 images that the run did not know: "
     assert first == f"{of}SCC is no class of the model: dx is left empty in 1 of 2 rows, and no figure counts them"
     assert second.startswith(f"{of}lesion_id is unknown in 2 of 2 rows")

@@ -55,7 +55,13 @@ def _table(model: Path, source: Path, out: Path, engine: str, labels) -> None:
     from melascope.stages.scoring import predict_images, read_images
 
     run = RunDirectory.open(model) if model.is_dir() or not model.suffix else None
-    print(predict_images(run or model, read_images(source, labels), Reporter(), engine=engine).write(out))
+    predictions = predict_images(run or model, read_images(source, labels), Reporter(), engine=engine)
+    print(predictions.write(out))
+    for note in predictions.notes:
+        print(f"note: {note}")
+    if out.suffix.lower() == ".csv":
+        print("note: a CSV carries no notes, temperature or hashes; to judge these images, write .parquet")
+        return
     point = f" --operating-point {model}/operating_point.json" if run else ""
     next_command(f"melascope evaluate {out}{point}")
 
