@@ -345,7 +345,8 @@ def test_an_output_folder_that_cannot_be_written_is_told(run, place, tmp_path):
 def test_reading_and_judging_load_no_torch():
     code = (
         "import sys, melascope.evaluation.evaluate, melascope.gallery.render, melascope.report.plots, "
-        "melascope.tables.predictions, melascope.data.sources, melascope.stages.evaluating\n"
+        "melascope.tables.predictions, melascope.data.sources, melascope.stages.evaluating, "
+        "melascope.stages.writing_report\n"
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)

@@ -257,7 +257,7 @@ def test_what_was_measured_is_told(whole):
     page = page_of(whole)
     for words in (
         "SANITY GATE FAILED",
-        "+0.500 [-0.250, +1.250]",
+        "+0.500 [-0.250,\u00a0+1.250]",
         "Paired differences on the same images",
         "Added artefacts",
     ):

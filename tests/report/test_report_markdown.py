@@ -124,7 +124,7 @@ def test_markdown_reads_as_reviewed(tmp_path):
 def test_html_escapes_words_and_keeps_where_a_number_is_from():
     page = report_html(TINY)
     where = "evaluation/figures.csv: all | sensitivity | mel | argmax | image"
-    assert f'<span class="number" title="{where}">0.83 [0.75, 0.90]</span>' in page
+    assert f'<span class="number" title="{where}">0.83 [0.75,\u00a00.90]</span>' in page
     assert "<code>a`b|c</code> says &lt;b&gt;." in page and "<code>&lt;i&gt;</code>" in page
     assert '<strong><span class="number"' in page and "<svg></svg>" in page
     assert '<tr class="bold"><th scope="row">top | class</th>' in page

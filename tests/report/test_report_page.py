@@ -104,7 +104,7 @@ def test_each_plot_has_its_numbers_in_words(browser, place):
         words = window.inner_text(f"[id='{drawing.get_attribute('aria-describedby')}']")
         assert re.search(r"\d", words) or "above" in words
     told = window.inner_text("[id='evaluation-roc-words']")
-    assert re.search(r"0\.\d\d \[0\.\d\d, \d\.\d\d\], n = 126 images of 84 lesions", told)
+    assert re.search(r"0\.\d\d \[0\.\d\d,\s\d\.\d\d\], n = 126 images of 84 lesions", told)
     window.close()
 
 

@@ -100,8 +100,14 @@ def _part_as_html(part: Part) -> Markup:
         return Markup("<code>{}</code>").format(part.text)
     if isinstance(part, Traced):
         form = Markup(' data-form="{}"').format(part.form) if part.form else Markup("")
-        return Markup('<span class="number" title="{}"{}>{}</span>').format(part.where, form, part.text)
+        return Markup('<span class="number" title="{}"{}>{}</span>').format(part.where, form, _unbroken(part.text))
     return Markup("{}").format(part)
+
+
+def _unbroken(text: str) -> str:
+    """An interval stays on one line, and so does a number with its sign of per cent."""
+    hard = "\u00a0"
+    return re.sub(r"\[[^]]*\]", lambda ends: ends[0].replace(" ", hard), text).replace(" %", f"{hard}%")
 
 
 def as_markdown(text: Text | str) -> str:

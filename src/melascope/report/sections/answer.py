@@ -17,7 +17,7 @@ def section(record: RunRecord) -> Section:
     blocks: list[Block] = [Sentence(headline(record), "lead"), Sentence(histology_line(record), "lead")]
     how = told(
         "Missed means below the threshold {threshold} on P({target}), which validation images chose and which was then "
-        "frozen ({sha}). One result a lesion: " + LESION_RULE + ". The interval in brackets holds 95 %.",
+        "frozen ({sha}). One result a lesion: " + LESION_RULE + ". In brackets: the 95 % interval.",
         threshold=record.traces.number("operating_point.json", "threshold", digits=4),
         target=record.target,
         sha=f"point {record.point.sha256[:12]}",

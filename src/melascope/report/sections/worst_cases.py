@@ -65,7 +65,10 @@ def section(record: RunRecord) -> Section:
     )
     blocks: list[Block] = [Sentence(shown), _table(record, rows)]
     gallery = read_gallery(record.run.gallery, record.point)
-    blocks += [gallery] if isinstance(gallery, Gap) else [Cases(tuple(_card(record, row, gallery) for row in rows))]
+    if isinstance(gallery, Gap):
+        return Section("worst", title, (*blocks, gallery))
+    blocks.append(Cases(tuple(_card(record, row, gallery) for row in rows)))
+    blocks.append(Sentence(told("Pictures and notes: {page}.", page=Code("gallery/index.html")), "notice"))
     return Section("worst", title, tuple(blocks))
 
 
