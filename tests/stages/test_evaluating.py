@@ -41,7 +41,7 @@ def table(n: int, split: str, seed: int, prefix: str = "") -> Predictions:
 
 
 def joined(*tables: Predictions) -> Predictions:
-    names = [name for name in vars(tables[0]) if name not in ("origin", "notes")]
+    names = [name for name in vars(tables[0]) if name not in ("origin", "notes", "left_out")]
     return replace(tables[0], **{name: np.concatenate([getattr(one, name) for one in tables]) for name in names})
 
 
@@ -73,6 +73,17 @@ def test_another_collection_is_judged_at_the_home_threshold_without_the_runs_own
     for said in ("Another collection (isic)", "may not hold here", "20 images that the run knows"):
         assert said in text
     assert Evaluation.read(tmp_path / "out") == external
+
+
+def test_the_runs_own_images_and_lesions_are_known_without_a_split_too(run, tmp_path):
+    """As in a table that another program made: the split is gone, ids and lesions are not."""
+    table = collection(run)
+    lesion_id, unsaid = table.lesion_id.copy(), np.full(len(table), "", dtype=object)
+    lesion_id[:3] = table.lesion_id[-3:]
+    table = replace(table, split=unsaid, lesion_id=lesion_id)
+    _, external = evaluate_external(run, table, tmp_path / "out", Reporter(), draws=0)
+    assert external.whole.n_images == 150
+    assert "3 images carry lesion ids of the run's own data set" in " ".join(external.caveats)
 
 
 def test_a_collection_of_the_runs_own_images_is_none(run, tmp_path):
