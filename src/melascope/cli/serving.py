@@ -29,7 +29,7 @@ def serve(
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The data set's folder, if it has moved; needed once.")] = None,
 ) -> None:
-    """A page on this computer on which one picture is tried: P(mel), maps, nearest cases; or why it is not classified."""
+    """A page on this computer to try one picture: P(mel), maps, nearest cases; or why it is not classified."""
     try:
         from melascope.app.running import run_app
     except ModuleNotFoundError as error:

@@ -150,10 +150,10 @@ class Answerer:
             )
         with reporter.working("loading the model"):
             looker = Looker.open(run)
+        point = OperatingPoint.read(run.operating_point)
         store = LikenessStore.read_if_of(run.likeness, looker.card.weights_sha256)
         if store is None:
-            store = build_likeness(run, looker, reporter, data=data)
-        point = OperatingPoint.read(run.operating_point)
+            store = build_likeness(run, looker, point, reporter, data=data)
         source = run.read_facts()["source"]
         answerer = cls(run, source, looker, point, store, Likeness.of(store), threading.Lock())
         answerer.answer(np.full((32, 32, 3), 128, np.uint8))  # the first pass of an engine takes longer

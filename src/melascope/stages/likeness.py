@@ -13,6 +13,7 @@ from melascope.data.pixels import Rows, gather
 from melascope.data.split import read_split
 from melascope.errors import RunError
 from melascope.evaluation.likeness import Likeness
+from melascope.evaluation.operating_point import OperatingPoint, is_target
 from melascope.files import make_folder
 from melascope.stages.data import Dataset, labels_of
 from melascope.stages.looking import Looker
@@ -30,7 +31,9 @@ THUMBNAIL_SIDE = 200
 _BATCH = 64
 
 
-def build_likeness(run: RunDirectory, looker: Looker, reporter: Reporter, *, data: Path | None = None) -> LikenessStore:
+def build_likeness(
+    run: RunDirectory, looker: Looker, point: OperatingPoint, reporter: Reporter, *, data: Path | None = None
+) -> LikenessStore:
     """Fit on training rows, choose the limit on validation rows, keep both in `RUN/likeness.npz`.
 
     Parameters
@@ -50,7 +53,8 @@ def build_likeness(run: RunDirectory, looker: Looker, reporter: Reporter, *, dat
         raise RunError("The run has no training or no validation images.", where=run.split)
     with reporter.bar("measuring how pictures look") as advance:
         looks = _appearance(pixels, np.concatenate([train, validation]), advance)
-    fitted = Likeness.fit(looks[: len(train)], looks[len(train) :])
+    fitted = Likeness.fit(looks[: len(train)], looks[len(train) :], is_target=np.isin(table.dx[train], point.target))
+    strange_targets = fitted.strangeness(looks[len(train) :][is_target(known.labels, point.target)])
     known = known.subset(shown)
     with reporter.bar("looking at validation images") as advance:
         features = looker.features(Rows(pixels, validation[shown]), advance)
@@ -60,10 +64,14 @@ def build_likeness(run: RunDirectory, looker: Looker, reporter: Reporter, *, dat
         appearance_mean=fitted.mean,
         appearance_scale=fitted.scale,
         points=fitted.points,
+        group=fitted.group,
+        unit=fitted.unit,
         limit=fitted.limit,
         kept=fitted.kept,
         n_train=len(train),
         n_train_lesions=len(np.unique(table.lesion_key[train].astype(str))),
+        n_target=len(strange_targets),
+        n_target_refused=int((strange_targets > fitted.limit).sum()),
         checkpoint_sha256=looker.card.weights_sha256,
         image_id=known.image_id,
         lesion_id=known.lesion_id,

@@ -21,13 +21,15 @@ _NUMBERS: dict[str, str] = {
     "appearance_mean": "<f8",
     "appearance_scale": "<f8",
     "points": "<f4",
+    "group": "|i1",
+    "unit": "<f8",
     "strangeness": "<f8",
     "probabilities": "<f8",
     "embedding": "<f2",
     "thumbnail_end": "<i8",
     "thumbnails": "|u1",
 }
-_FACTS = ("limit", "kept", "n_train", "n_train_lesions", "checkpoint_sha256")
+_FACTS = ("limit", "kept", "n_train", "n_train_lesions", "n_target", "n_target_refused", "checkpoint_sha256")
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,12 @@ class LikenessStore:
     ----------
     appearance_mean, appearance_scale : (d,) of the training images' `data.appearance`
     points : (n_points, d) float32, their appearance in standard deviations
+    group, unit : (n_points,) int8 and (n_groups,): which of them are compared with together, and the distance that is
+        usual there
     limit : strangeness above which a picture is unlike the training images
     kept : share of validation images that the limit was chosen to keep
-    n_train, n_train_lesions : images that were fitted
+    n_train, n_train_lesions : images that were fitted, and their lesions
+    n_target, n_target_refused : validation images of the operating point's target, and those beyond the limit
     checkpoint_sha256 : weights that the features come from
     image_id, lesion_id, dx, dx_type : (n,) object, of the validation images
     strangeness : (n_val,) of all validation images, also of those that are not shown, ascending
@@ -52,10 +57,14 @@ class LikenessStore:
     appearance_mean: np.ndarray
     appearance_scale: np.ndarray
     points: np.ndarray
+    group: np.ndarray
+    unit: np.ndarray
     limit: float
     kept: float
     n_train: int
     n_train_lesions: int
+    n_target: int
+    n_target_refused: int
     checkpoint_sha256: str
     image_id: np.ndarray
     lesion_id: np.ndarray

@@ -60,6 +60,7 @@ function unlike(answer, what) {
       make("div", null,
         make("p", null, "In its colours and textures it lies further from the training images than nearly all validation images do. Whatever the model would say of it could not be trusted, so it is not asked."),
         make("p", null, "If it is a dermoscopic picture: fill the frame with the lesion and the skin around it, in focus, evenly lit, without frame, text or ruler, and try again. Some such pictures are refused all the same."),
+        make("p", null, make("strong", null, "A refusal says nothing about the lesion: it is no sign that it is harmless.")),
         make("p", { class: "quiet small" }, strange(answer.likeness)))),
   ];
 }
