@@ -20,8 +20,8 @@ def section(record: RunRecord) -> Section:
         return Section("subgroups", title, (Gap("Subgroups", why=why),))
     blocks: list[Block] = [
         table(record),
-        plot(record, "evaluation/subgroups.svg", "Sensitivity and specificity of every part", words(record)),
         Sentence(told("n/a: not applicable, of too few lesions; the row on disk has the reason."), "notice"),
+        plot(record, "evaluation/subgroups.svg", "Sensitivity and specificity of every part", words(record)),
         Sentence(told("Skin tone: not measured. The table has no column for it."), "notice"),
     ]
     return Section("subgroups", title, tuple(blocks))
