@@ -39,8 +39,8 @@ def _of_one(picture: np.ndarray) -> np.ndarray:
     steps = (np.diff(grey, axis=1), np.diff(grey, axis=0), 4 * grey[1:-1, 1:-1] - around)
     return np.concatenate(
         [
-            rgb.mean(axis=(0, 1)),
-            rgb.std(axis=(0, 1)),
+            rgb.mean(axis=(0, 1), dtype=np.float64),
+            rgb.std(axis=(0, 1), dtype=np.float64),
             [np.log(FAINTEST + np.abs(step).mean()) for step in steps],
             [red_green.mean(), red_green.std(), yellow_blue.mean(), yellow_blue.std()],
             resize_image(picture, *GRID).reshape(-1) / 255,
