@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,6 +12,7 @@ from markupsafe import Markup
 from melascope.app.examples import examples
 from melascope.classes import CLASS_NAMES, CLASSES, RESEARCH_ONLY
 from melascope.errors import MelascopeError
+from melascope.evaluation.decisions import Decision
 from melascope.evaluation.evaluate import Evaluation
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.gallery.card import place_of
@@ -65,6 +65,7 @@ def page_html(answerer: Answerer, *, max_bytes: int, keeps: bool) -> str:
     keeps : whether pictures are kept in a folder
     """
     run, point = answerer.run, answerer.point
+    p_name = f"P({' or '.join(point.target)})"
     about = {
         "classes": list(CLASSES),
         "class_names": CLASS_NAMES,
@@ -72,7 +73,7 @@ def page_html(answerer: Answerer, *, max_bytes: int, keeps: bool) -> str:
         "map_levels": MAP_LEVELS,
         "palettes": {name: base64.b64encode(colours).decode() for name, colours in page_palettes().items()},
         "max_bytes": max_bytes,
-        "target_name": point.target_name,
+        "p_name": p_name,
         "threshold": point.threshold,
         "ticks": _ticks(point.threshold),
     }
@@ -86,6 +87,7 @@ def page_html(answerer: Answerer, *, max_bytes: int, keeps: bool) -> str:
             card=answerer.looker.card,
             looker=answerer.looker,
             point=point,
+            p_name=p_name,
             store=answerer.store,
             bought=what_it_buys(run, point),
             examples=examples(),
@@ -130,35 +132,47 @@ def what_it_buys(run: RunDirectory, point: OperatingPoint) -> tuple[str, ...]:
             f"On the validation images that chose it, so a little too well, it finds {found} of "
             f"{point.n_target_lesions} {point.target_name} lesions.",
         )
-    decision = evaluation.whole.decision("operating_point", "lesion")
-    if isinstance(evaluation.whole, NotApplicable) or decision is None:
+    whole = evaluation.whole
+    if isinstance(whole, NotApplicable) or (lesion := whole.decision("operating_point", "lesion")) is None:
         return ("Its evaluation holds no figures at this threshold.",)
-    where = f"the {evaluation.split or 'judged'} split"
-    return (
-        _found(decision.figures["sensitivity"], decision.tp, decision.fn, point.target_name, where),
-        _alarms(decision.figures["false_alarms_per_found"], decision.fp),
-    )
+    where, sentences = f"the {evaluation.split or 'judged'} split", []
+    sentences.append(_found(lesion, point.target_name, where))
+    sentences.append(_alarms(lesion))
+    if image := whole.decision("operating_point", "image"):
+        sentences.append(_by_picture(image, point.target_name))
+    return tuple(sentences)
 
 
-def _found(figure: Any, found: int, missed: int, target: str, where: str) -> str:
+def _found(decision: Decision, target: str, where: str) -> str:
+    figure = decision.figures["sensitivity"]
     if not isinstance(figure, Estimate):
         return f"What it finds in {where} cannot be said: {figure.reason}."
     return (
-        f"In {where} it finds {found} of {found + missed} {target} lesions and misses {missed}: "
+        f"In {where} it finds {decision.tp} of {decision.tp + decision.fn} {target} lesions and misses {decision.fn}: "
         f"about {_of_ten(figure.value)} of 10{_interval(figure, 100, ' %', 0)}."
     )
+
+
+def _alarms(decision: Decision) -> str:
+    figure = decision.figures["false_alarms_per_found"]
+    if not isinstance(figure, Estimate):
+        return f"Its false alarms for each one found cannot be counted: {figure.reason}."
+    about = f"about {figure.value:.1f} false alarms{_interval(figure, 1, '', 1)}"
+    return f"For each one found it raises {about}, {decision.fp} in all."
+
+
+def _by_picture(decision: Decision, target: str) -> str:
+    """A lesion is judged by the mean of its pictures, a single picture by itself: a little worse."""
+    figure = decision.figures["sensitivity"]
+    if not isinstance(figure, Estimate):
+        return f"Picture by picture, as here, it cannot be said: {figure.reason}."
+    n = decision.tp + decision.fn
+    return f"Picture by picture, as here: {decision.tp} of {n} {target} images{_interval(figure, 100, ' %', 0)}."
 
 
 def _of_ten(share: float) -> str:
     """A share in tenths; the half is kept, as 9 and 10 of 10 are far apart."""
     return f"{round(20 * share) / 2:g}"
-
-
-def _alarms(figure: Any, alarms: int) -> str:
-    if not isinstance(figure, Estimate):
-        return f"Its false alarms for each one found cannot be counted: {figure.reason}."
-    about = f"about {figure.value:.1f} false alarms{_interval(figure, 1, '', 1)}"
-    return f"For each one found it raises {about}, {alarms} in all."
 
 
 def _interval(figure: Estimate, factor: float, unit: str, decimals: int) -> str:

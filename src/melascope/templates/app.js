@@ -68,14 +68,14 @@ function unlike(answer, what) {
 function classified(answer, what) {
   const found = answer.classified;
   const side = found.called ? "at or above" : "below";
-  const headline = found.called ? `Called: P(mel) is at or above the frozen threshold` : `Not called: P(mel) is below the frozen threshold`;
+  const headline = found.called ? `Called: ${about.p_name} is at or above the frozen threshold` : `Not called: ${about.p_name} is below the frozen threshold`;
   const detail = drawable(found);
   return [
     make("h2", { id: "result-title" }, headline),
     make("div", { class: "answer" },
       make("div", { id: "stage" }, stage(detail, answer, what)),
       make("div", null,
-        make("p", null, "P(mel) ", make("strong", { class: "number" }, number(found.p_target)), `, ${side} the frozen threshold `, make("span", { class: "number" }, number(found.threshold)), "."),
+        make("p", null, `${about.p_name} `, make("strong", { class: "number" }, number(found.p_target)), `, ${side} the frozen threshold `, make("span", { class: "number" }, number(found.threshold)), "."),
         scalePlot(found, side),
         make("p", { class: "small" }, [...document.querySelectorAll("#bought p")].slice(1).map((one) => one.textContent).join(" ")),
         make("h3", null, "First three answers"), table(found.top.map((one) => [one.class, one.probability])),
@@ -98,7 +98,7 @@ function scalePlot(found, side) {
   const place = found.called ? Math.max(raw, 0.5) : Math.min(raw, 0.5);
   const at = (share) => `${(100 * share).toFixed(2)}%`;
   const label = (share, text, y, strong) => draw("text", { x: at(share), y, "text-anchor": share < 0.06 ? "start" : share > 0.94 ? "end" : "middle", class: strong ? "strong" : null }, text);
-  return make("div", { class: "scale-plot" }, draw("svg", { role: "img", "aria-label": `Scale of P(mel) from 0 to 1, stretched so that the threshold ${number(found.threshold)} is its middle. This picture: ${number(found.p_target)}, ${side} it.` },
+  return make("div", { class: "scale-plot" }, draw("svg", { role: "img", "aria-label": `Scale of ${about.p_name} from 0 to 1, stretched so that the threshold ${number(found.threshold)} is its middle. This picture: ${number(found.p_target)}, ${side} it.` },
     draw("rect", { class: "off", x: "0%", y: 26, width: "50%", height: 16 }), draw("rect", { class: "on", x: "50%", y: 26, width: "50%", height: 16 }),
     draw("line", { class: "threshold", x1: "50%", x2: "50%", y1: 20, y2: 50 }),
     draw("circle", { class: "value", cx: at(place), cy: 34, r: 9 }),
@@ -135,7 +135,7 @@ function describe(detail, name) {
   const [row, column] = [Math.floor(place / about.map_width), place % about.map_width];
   const third = (at, of, words) => words[Math.min(2, Math.floor((3 * (at + 0.5)) / of))];
   const where = `${third(row, about.map_height, ["upper", "middle", "lower"])} ${third(column, about.map_width, ["left", "centre", "right"])}`;
-  return `${cells.filter((cell) => cell > 0).length} of ${cells.length} cells speak for ${forWhat}, the strongest in the ${where} of the picture (${top.toPrecision(2)} ${detail.unit}).`;
+  return `${cells.filter((cell) => cell > 0).length} of ${cells.length} cells speak for ${forWhat}, the strongest in the ${where === "middle centre" ? "middle" : where} of the picture (${top.toPrecision(2)} ${detail.unit}).`;
 }
 
 function stage(detail, answer, what) {
@@ -168,7 +168,11 @@ function stage(detail, answer, what) {
 
 function legend(detail) {
   if (!view.map) return "";
-  if (view.map === CONTRAST) return make("p", { class: "contrast-ramp" }, make("span", null, `purple: for ${nameOf(against(detail))}`), make("span", null, "green: for melanoma"));
+  if (view.map === CONTRAST) {
+    const [mel, other] = ["mel", against(detail)].map((name) => detail.values[name].flat());
+    const most = Math.max(...mel.map((cell, at) => Math.abs(cell - other[at])));
+    return make("p", { class: "contrast-ramp" }, make("span", null, `purple: for ${nameOf(against(detail))}`), make("span", { class: "number" }, `up to ${most.toPrecision(2)} ${detail.unit} either way`), make("span", null, "green: for melanoma"));
+  }
   const most = detail.scale ? `${detail.scale.toPrecision(2)} ${detail.unit}, the most in any class's map` : "no evidence for any class";
   return make("div", null, draw("svg", { class: "ramp", "aria-hidden": "true" }, draw("rect", { width: "100%", height: "100%", fill: "url(#ramp)" })),
     make("p", { class: "ends" }, make("span", null, "0"), make("span", { class: "number" }, most)));
@@ -179,7 +183,7 @@ function neighbour(one) {
   return make("li", null,
     make("img", { src: `/validation/${one.row}.jpg`, alt: `Validation image ${one.image_id}`, loading: "lazy" }),
     make("p", { class: one.dx === "mel" ? "target" : null }, truth),
-    make("p", null, `Model: ${nameOf(one.predicted_class)}, P(mel) ${number(one.p_target)}, ${one.called ? "called" : "not called"}`),
+    make("p", null, `Model: ${nameOf(one.predicted_class)}, ${about.p_name} ${number(one.p_target)}, ${one.called ? "called" : "not called"}`),
     make("p", { class: "quiet" }, make("code", null, one.image_id), ` · similarity ${one.similarity.toFixed(3)}`));
 }
 
