@@ -57,8 +57,7 @@ PACKAGES = (
             ),
             "documents": ("skimage/data/page.png", "skimage/data/text.png"),
             "drawings and logos": tuple(
-                f"skimage/data/{name}.png"
-                for name in ("logo", "color", "horse", "phantom", "chessboard_RGB")
+                f"skimage/data/{name}.png" for name in ("logo", "color", "horse", "phantom", "chessboard_RGB")
             ),
             "small faces": ("skimage/data/lfw_subset.npy",),
         },

@@ -109,7 +109,7 @@ def build_world(root: Path) -> World:
     store = LikenessStore(
         appearance_mean=fitted.mean, appearance_scale=fitted.scale, points=fitted.points, group=fitted.group,
         unit=fitted.unit, limit=fitted.limit, kept=fitted.kept, n_train=16, n_train_lesions=12, n_target=2,
-        n_target_refused=0, checkpoint_sha256=CARD.weights_sha256, image_id=words, lesion_id=words,
+        n_target_refused=0, rule="r", checkpoint_sha256=CARD.weights_sha256, image_id=words, lesion_id=words,
         dx=np.array(["mel", *["nv"] * 7], dtype=object), dx_type=np.array(["histo"] * 8, dtype=object),
         strangeness=fitted.ascending, probabilities=np.full((8, 7), 1 / 7),
         embedding=(seen.features / np.linalg.norm(seen.features, axis=1, keepdims=True)).astype(np.float16),

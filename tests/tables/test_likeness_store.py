@@ -18,7 +18,8 @@ def words(*text: str) -> np.ndarray:
 STORE = LikenessStore(
     appearance_mean=np.arange(3.0), appearance_scale=np.ones(3), points=np.eye(4, 3, dtype=np.float32),
     group=np.array([0, 0, 1, 1], np.int8), unit=np.array([1.0, 2.0]), limit=1.5, kept=0.95, n_train=4,
-    n_train_lesions=3, n_target=1, n_target_refused=0, checkpoint_sha256="c" * 64, image_id=words("a", "ß<b>"),
+    n_train_lesions=3, n_target=1, n_target_refused=0, rule="r", checkpoint_sha256="c" * 64,
+    image_id=words("a", "ß<b>"),
     lesion_id=words("", "L"), dx=words("mel", "nv"), dx_type=words("histo", ""), strangeness=np.array([0.1, 0.9]),
     probabilities=np.full((2, 7), 1 / 7), embedding=np.array([[1, 0], [0.6, 0.8]], np.float16),
     thumbnail_end=np.array([2, 5]), thumbnails=np.frombuffer(b"abcde", np.uint8),
@@ -39,8 +40,11 @@ def test_similarity_is_the_cosine():
 
 def test_other_weights_have_none(tmp_path):
     path = STORE.write(tmp_path / "likeness.npz")
-    assert LikenessStore.read_if_of(path, "d" * 64) is None and LikenessStore.read_if_of(tmp_path / "no", "c") is None
-    assert LikenessStore.read_if_of(path, "c" * 64).limit == 1.5
+    assert (
+        LikenessStore.read_if_of(path, "d" * 64, "r") is None and LikenessStore.read_if_of(path, "c" * 64, "s") is None
+    )
+    assert LikenessStore.read_if_of(tmp_path / "no", "c", "r") is None
+    assert LikenessStore.read_if_of(path, "c" * 64, "r").limit == 1.5
 
 
 def test_a_changed_limit_is_noticed(tmp_path, monkeypatch):

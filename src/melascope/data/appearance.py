@@ -6,6 +6,9 @@ import numpy as np
 
 from melascope.data.pixels import resize_image
 
+RULE = "colours, their grid of 4 × 3, roughness and its grid, v1"
+"""Name of these very numbers; a test that was fitted to others is fitted again."""
+
 GRID = (4, 3)
 """Columns and rows of the coarse grid of mean colours."""
 
@@ -18,15 +21,16 @@ def appearance(pixels: np.ndarray) -> np.ndarray:
 
     Mean and spread of each channel; the logarithm of the mean step from pixel to pixel, across, down, and of the
     Laplacian; mean and spread of red - green and of yellow - blue (Hasler & Süsstrunk 2003, eq. 1, 2); mean colours
-    on a grid of 4 × 3; quantiles of brightness and of red - green.
+    on a grid of 4 × 3; quantiles of brightness and of red - green; and roughness on the same grid, as the logarithm of
+    the mean step across and down: a lesion is rough in the middle, an animal, a page or a street everywhere.
 
     Parameters
     ----------
-    pixels : (n, height, width, 3) uint8, resized by the one rule, at least 3 × 3
+    pixels : (n, height, width, 3) uint8, resized by the one rule, at least 5 × 4 pixels
 
     Returns
     -------
-    numbers : (n, 59) float64
+    numbers : (n, 71) float64
     """
     return np.stack([_of_one(picture) for picture in pixels])
 
@@ -46,5 +50,14 @@ def _of_one(picture: np.ndarray) -> np.ndarray:
             resize_image(picture, *GRID).reshape(-1) / 255,
             np.quantile(grey, QUANTILES),
             np.quantile(red_green, (0.02, 0.5, 0.98)),
+            _roughness_grid(steps[0], steps[1]),
         ]
     )
+
+
+def _roughness_grid(across: np.ndarray, down: np.ndarray) -> list[float]:
+    """`GRID` values, row by row; steps across (height, width - 1) and down (height - 1, width) of the grey picture."""
+    steps = np.abs(across[:-1]) + np.abs(down[:, :-1])
+    columns, rows = GRID
+    cells = [cell for line in np.array_split(steps, rows, axis=0) for cell in np.array_split(line, columns, axis=1)]
+    return [float(np.log(FAINTEST + cell.mean())) for cell in cells]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from melascope.classes import CLASSES, MEL, RESEARCH_ONLY
-from melascope.data.appearance import appearance
+from melascope.data.appearance import RULE, appearance
 from melascope.data.pixels import resize_image
 from melascope.errors import RunError
 from melascope.evaluation.likeness import Likeness
@@ -151,7 +151,7 @@ class Answerer:
         with reporter.working("loading the model"):
             looker = Looker.open(run)
         point = OperatingPoint.read(run.operating_point)
-        store = LikenessStore.read_if_of(run.likeness, looker.card.weights_sha256)
+        store = LikenessStore.read_if_of(run.likeness, looker.card.weights_sha256, RULE)
         if store is None:
             store = build_likeness(run, looker, point, reporter, data=data)
         source = run.read_facts()["source"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from melascope.data.appearance import appearance
+from melascope.data.appearance import RULE, appearance
 from melascope.data.pixels import Rows, gather
 from melascope.data.split import read_split
 from melascope.errors import RunError
@@ -72,6 +72,7 @@ def build_likeness(
         n_train_lesions=len(np.unique(table.lesion_key[train].astype(str))),
         n_target=len(strange_targets),
         n_target_refused=int((strange_targets > fitted.limit).sum()),
+        rule=RULE,
         checkpoint_sha256=looker.card.weights_sha256,
         image_id=known.image_id,
         lesion_id=known.lesion_id,

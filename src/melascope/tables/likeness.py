@@ -29,7 +29,7 @@ _NUMBERS: dict[str, str] = {
     "thumbnail_end": "<i8",
     "thumbnails": "|u1",
 }
-_FACTS = ("limit", "kept", "n_train", "n_train_lesions", "n_target", "n_target_refused", "checkpoint_sha256")
+_FACTS = ("limit", "kept", "n_train", "n_train_lesions", "n_target", "n_target_refused", "rule", "checkpoint_sha256")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class LikenessStore:
     kept : share of validation images that the limit was chosen to keep
     n_train, n_train_lesions : images that were fitted, and their lesions
     n_target, n_target_refused : validation images of the operating point's target, and those beyond the limit
+    rule : `data.appearance.RULE` that the numbers were made by
     checkpoint_sha256 : weights that the features come from
     image_id, lesion_id, dx, dx_type : (n,) object, of the validation images
     strangeness : (n_val,) of all validation images, also of those that are not shown, ascending
@@ -65,6 +66,7 @@ class LikenessStore:
     n_train_lesions: int
     n_target: int
     n_target_refused: int
+    rule: str
     checkpoint_sha256: str
     image_id: np.ndarray
     lesion_id: np.ndarray
@@ -134,12 +136,12 @@ class LikenessStore:
         return store
 
     @classmethod
-    def read_if_of(cls, path: Path, checkpoint_sha256: str) -> LikenessStore | None:
-        """The store at `path`; None where there is none, or one of other weights."""
+    def read_if_of(cls, path: Path, checkpoint_sha256: str, rule: str) -> LikenessStore | None:
+        """The store at `path`; None where there is none, or one of other weights or other numbers."""
         if not path.is_file():
             return None
         store = cls.read(path)
-        return store if store.checkpoint_sha256 == checkpoint_sha256 else None
+        return store if (store.checkpoint_sha256, store.rule) == (checkpoint_sha256, rule) else None
 
 
 def _unusable(path: Path, why: str) -> RunError:
