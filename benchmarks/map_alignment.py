@@ -2,8 +2,8 @@
 
 For each of the middle cells: at which place of the square does its answer change most (centre of mass of the change
 over the square's places, less the median, which is what squeeze-and-excitation sends everywhere)? From that the middle
-of the cell is taken as it is drawn now (`MapEngine.places`) and as a grid drawn evenly would have it. Pictures are large,
-so that little of what a cell sees is cut off. Some minutes for an EfficientNet-B0.
+of the cell is taken as it is drawn now (`MapEngine.places`) and as a grid drawn evenly would have it. Pictures are
+large, so that little of what a cell sees is cut off. Some minutes for an EfficientNet-B0.
 
     python benchmarks/map_alignment.py [--run RUN --data DATA] [--backbones resnet18 convnext_atto]
 """
