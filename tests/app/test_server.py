@@ -9,12 +9,14 @@ import struct
 import subprocess
 import sys
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from melascope.app import running
 from melascope.app.guards import is_known_host
 from melascope.app.running import is_loopback, listening
 from melascope.classes import CLASSES, RESEARCH_ONLY
@@ -223,3 +225,15 @@ def test_the_server_is_loaded_without_torch():
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_the_address_is_printed_and_an_open_one_is_warned_of(world, monkeypatch, capsys, host, warned):
+    served = {}
+    monkeypatch.setattr(running.Answerer, "open", lambda *_, **__: world.answerer)
+    quiet = SimpleNamespace(run=lambda sockets: served.update(port=sockets[0].getsockname()[1]))
+    monkeypatch.setattr(running, "server_of", lambda _: quiet)
+    said = []
+    running.run_app(world.answerer.run, SimpleNamespace(say=said.append), host=host, port=0)
+    assert capsys.readouterr().out == f"http://{host}:{served['port']}/\n"
+    assert any("can be reached from other computers" in line for line in said) is warned
