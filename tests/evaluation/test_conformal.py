@@ -37,7 +37,7 @@ def scored(n, rng, labels=(MEL, NV), shift=0.0):
 
 
 def concatenated(*tables: Predictions) -> Predictions:
-    names = [name for name in Predictions.__dataclass_fields__ if name != "origin"]
+    names = [name for name in Predictions.__dataclass_fields__ if name not in ("origin", "left_out")]
     return replace(tables[0], **{name: np.concatenate([getattr(each, name) for each in tables]) for name in names})
 
 

@@ -141,7 +141,7 @@ def test_the_contact_sheet_shows_every_case_small(page):
 
 
 def test_the_light_box_walks_through_the_cases_by_keyboard(page):
-    until(page, "document.querySelectorAll('article').length === 11")
+    until(page, "document.querySelectorAll('article').length > 1")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     page.wait_for_selector("dialog#case[open]")

@@ -10,7 +10,7 @@ import numpy as np
 from melascope.classes import CLASSES
 from melascope.data.pixels import resize_image
 from melascope.errors import ExplainError
-from melascope.tables.predictions import probabilities_from_logits
+from melascope.tables.predictions import probabilities_from_logits, steady
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 """(n, input_height, input_width, 3) uint8 -> logits (n, 7) float, e.g. `Classifier.logits`."""
@@ -98,5 +98,5 @@ class Asker:
         scaled = logits / self.temperature
         p_target = probabilities[:, wanted].sum(axis=1)
         log_odds = np.logaddexp.reduce(scaled[:, wanted], axis=1) - np.logaddexp.reduce(scaled[:, ~wanted], axis=1)
-        positive = None if self.threshold is None else p_target >= self.threshold
+        positive = None if self.threshold is None else p_target >= steady(np.array(self.threshold))
         return Answers(probabilities, p_target, log_odds, positive)

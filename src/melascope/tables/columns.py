@@ -100,7 +100,7 @@ def filled_rows(table: pa.Table) -> np.ndarray:
     for name in table.column_names:
         if filled.all():
             break
-        filled |= pc.not_equal(table[name], "").to_numpy(zero_copy_only=False)
+        filled |= pc.fill_null(pc.not_equal(table[name], ""), False).to_numpy(zero_copy_only=False)
     return filled
 
 
