@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import argparse
 import copy
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -133,6 +133,12 @@ def show_times(seconds: dict[str, np.ndarray], memory: dict[str, int], batch_siz
     print(f"\nfast=True beside the plain forward in float32: {fast:.2f}")
 
 
+def own_peak() -> int:
+    """MiB that this process has held at most; `ru_maxrss` would begin with those of the process that started it."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) // 1024
+
+
 def peak_memory(name: str, batch_size: int, threads: int) -> int:
     """MiB of a process of its own, two calls; the network, batch and packages are in every figure."""
     command = [sys.executable, __file__, "--only", name, "--batch-size", str(batch_size), "--threads", str(threads)]
@@ -157,13 +163,13 @@ def main() -> None:
         call = COMPETITORS[chosen.only].prepared(model, batch)
         call()
         call()
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        print(own_peak())
         return
     print(f"efficientnet_b0, 224 px, batch {chosen.batch_size}, {chosen.threads} threads, {chosen.rounds} rounds")
+    names = [] if chosen.no_memory else COMPETITORS  # first: what is timed holds 15 GiB of graphs at batch 16
+    memory = {name: peak_memory(name, chosen.batch_size, chosen.threads) for name in names}
     calls = {name: one.prepared(model, batch) for name, one in COMPETITORS.items()}
     seconds = interleaved(calls, chosen.rounds, both_clocks)
-    names = [] if chosen.no_memory else COMPETITORS
-    memory = {name: peak_memory(name, chosen.batch_size, chosen.threads) for name in names}
     show_times(seconds, memory, chosen.batch_size)
     if not chosen.no_overlays:
         pictures(min(4 * chosen.rounds, 20))
