@@ -7,6 +7,7 @@ logits are random, since forward passes are not what is measured. With Chromium 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import tempfile
 import time
@@ -19,7 +20,7 @@ from melascope.classes import CLASSES
 from melascope.data.sources import read_dataset
 from melascope.data.sources.phantom import write_phantom
 from melascope.evaluation.operating_point import choose_operating_point
-from melascope.gallery.case import build_cases
+from melascope.gallery.case import build_cases, workers_for
 from melascope.gallery.facts import gallery_facts
 from melascope.gallery.render import write_gallery
 from melascope.gallery.selection import EVERY, select_cases
@@ -89,6 +90,11 @@ def opened(page: Path) -> list[tuple[str, float]]:
     return found
 
 
+def processor_time() -> float:
+    """Seconds that this process and its ended children have worked."""
+    return sum(os.times()[:4])
+
+
 def main() -> None:
     """Time writing, and opening if a browser is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -100,13 +106,14 @@ def main() -> None:
         predictions, maps = answers(table, seed=2)
         point = choose_operating_point(predictions.of_split("val"), rule="empirical")
         selections = select_cases(predictions, point, image_ids=list(predictions.image_id))
-        start, busy = time.perf_counter(), time.process_time()
-        cases = build_cases(selections, predictions, point, maps, table)
+        workers = workers_for(options.cases)
+        start, busy = time.perf_counter(), processor_time()
+        cases = build_cases(selections, predictions, point, maps, table, workers=workers)
         built = time.perf_counter()
         facts = gallery_facts(predictions, point, maps, table, run="benchmark")
         cases = [replace(case, reasons=(EVERY,)) for case in cases]
-        page = write_gallery(cases, Path(folder) / "gallery", facts=facts)
-        end, used = time.perf_counter(), time.process_time() - busy
+        page = write_gallery(cases, Path(folder) / "gallery", facts=facts, workers=workers)
+        end, used = time.perf_counter(), processor_time() - busy
         print(
             f"{options.cases:,} cases: gathered {built - start:.1f} s, written {end - built:.1f} s by the clock; "
             f"{used:.1f} s of processor time, {1000 * used / options.cases:.1f} ms a case"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from melascope.tables.lesions import LesionTable
 from melascope.tables.maps import MapStore
 from melascope.tables.predictions import Predictions
 from melascope.tables.results import NotApplicable
+from melascope.workers import cores, in_order
 
 DATASET_MASK = "the data set's lesion mask"
 NO_MASK = NotApplicable("the data set has no lesion mask for this image")
@@ -40,7 +40,8 @@ MAP_PLACES = {
 }
 """Where a map lies: inside only if its peak and more than the lesion's share of the picture is."""
 
-THREADS = 2
+MANY = 300
+"""Cases from which on several processes are quicker than one."""
 
 FAINT = 0.15
 """A map whose highest cell stays below this share of the image's scale is faint."""
@@ -217,8 +218,14 @@ def build_cases(
     operating_point: OperatingPoint,
     maps: MapStore,
     table: LesionTable,
+    *,
+    workers: int = 1,
 ) -> list[Case]:
     """Gather what is known of each selected image, in the order of `selections`.
+
+    Parameters
+    ----------
+    workers : processes that read masks and trace them; see `workers_for`
 
     Raises
     ------
@@ -235,25 +242,30 @@ def build_cases(
     table = table.subset(table.index_of(ids))
     _refuse_other_truth(predictions.subset(rows), table)
 
-    def case(index: int) -> Case:
-        row = int(rows[index])
-        return Case(
-            **_said(scored, row),
-            **_shown(
-                maps.maps[index],
-                maps.places,
-                scored.probabilities[row],
-                read_mask(table.root, table.mask_path[index]),
-            ),
-            reasons=selections[index].reasons,
+    looks = [
+        _Look(kept, maps.places, scored.probabilities[row], table.root, mask_path)
+        for kept, row, mask_path in zip(maps.maps, rows, table.mask_path, strict=True)
+    ]
+    shown = in_order(_shown, looks, workers=workers)
+    return [
+        Case(
+            **_said(scored, int(row)),
+            **seen,
+            reasons=selection.reasons,
             threshold=operating_point.threshold,
             root=table.root,
-            path=table.path[index],
-            mask_path=table.mask_path[index],
+            path=path,
+            mask_path=mask_path,
         )
+        for selection, row, seen, path, mask_path in zip(
+            selections, rows, shown, table.path, table.mask_path, strict=True
+        )
+    ]
 
-    with ThreadPoolExecutor(THREADS) as threads:  # decoding a mask and scoring maps leave Python's lock
-        return list(threads.map(case, range(len(rows))))
+
+def workers_for(n_cases: int) -> int:
+    """Processes that pay for `n_cases`: each takes a second or two to start, a case about 10 ms of one core."""
+    return cores() if n_cases >= MANY else 1
 
 
 @dataclass(frozen=True)
@@ -370,19 +382,31 @@ def _price(scored: _Scored, row: int) -> Price | None:
     return Price(count[0], count[1], len(scored.others))
 
 
-def _shown(maps: np.ndarray, places: CellPlaces, probabilities: np.ndarray, mask: np.ndarray | None) -> dict:
+@dataclass(frozen=True)
+class _Look:
+    """What must be known to see how an image's maps lie to its lesion."""
+
+    maps: np.ndarray
+    places: CellPlaces
+    probabilities: np.ndarray
+    root: Path
+    mask_path: str
+
+
+def _shown(look: _Look) -> dict:
     """Which two maps are shown, on what scale, and how they lie to the lesion."""
-    order = [CLASSES[column] for column in np.argsort(-probabilities, kind="stable")]
+    order = [CLASSES[column] for column in np.argsort(-look.probabilities, kind="stable")]
     mel = CLASSES[MEL]
     shown = (order[0], mel if order[0] != mel else order[1])
+    mask = read_mask(look.root, look.mask_path)
     small = None if mask is None else sized_mask(mask)  # a map has few cells: a share of it needs no more pixels
-    scores = [NO_MASK if small is None else score_map(maps[CLASSES.index(name)], small, places) for name in shown]
+    cells = (look.maps[CLASSES.index(name)] for name in shown)
     return {
-        "maps": maps,
-        "places": places,
-        "scale": shared_scale(maps),
+        "maps": look.maps,
+        "places": look.places,
+        "scale": shared_scale(look.maps),
         "shown": shown,
-        "map_scores": tuple(scores),
+        "map_scores": tuple(NO_MASK if small is None else score_map(one, small, look.places) for one in cells),
         "mask_origin": "" if mask is None else DATASET_MASK,
         "outline": "" if small is None else outline_path(small),
     }

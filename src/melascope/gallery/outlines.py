@@ -29,11 +29,15 @@ def outline_path(mask: np.ndarray) -> str:
     mask : (height, width) bool, of the picture's field of view, at any size
     """
     sized = sized_mask(mask)
+    rows, columns = np.flatnonzero(sized.any(axis=1)), np.flatnonzero(sized.any(axis=0))
+    if not len(rows):
+        return ""
+    (top, bottom), (left, right) = rows[[0, -1]], columns[[0, -1]]
     # a frame of background closes the line of a lesion that the picture's edge cuts
-    framed = np.pad(sized, 1).astype(np.float32)
-    factor = np.array([WIDTH / sized.shape[1], HEIGHT / sized.shape[0]])
+    framed = np.pad(sized[top : bottom + 1, left : right + 1], 1).astype(np.float64)
+    corner, factor = np.array([left - 0.5, top - 0.5]), np.array([WIDTH / sized.shape[1], HEIGHT / sized.shape[0]])
     lines = contour_generator(z=framed).lines(0.5)
-    return "".join(_as_path((_thinned(line) - 0.5) * factor) for line in lines)
+    return "".join(_as_path((_thinned(line) + corner) * factor) for line in lines)
 
 
 def sized_mask(mask: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 Two kinds of blocks, each JSON, gzipped and in base64, stand in the page as text that nothing executes. `facts` holds
 what filters, sorting and thumbnails need of every case, column by column, and is unpacked when the page opens. The
-`details` (sentences, maps, outline) come `DETAILS` cases a block and are unpacked when one of them is looked at.
+`details` (sentences, maps, outline) come `DETAILS` cases a block and are unpacked when one of them is looked at; the
+script stands before all blocks but the first, so that the first cases are drawn while the others are still read.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,15 +15,16 @@ from melascope.classes import RESEARCH_ONLY
 from melascope.errors import DataError
 from melascope.files import atomic_folder, make_folder, sha256_bytes, write_manifest, write_text
 from melascope.gallery.card import Card
-from melascope.gallery.case import THREADS, Case
+from melascope.gallery.case import Case
 from melascope.gallery.facts import PHANTOM, GalleryFacts
-from melascope.gallery.notes import note_of
+from melascope.gallery.notes import Note, note_of
 from melascope.gallery.page_data import about_of, as_script_text, detail_blocks, facts_of, packed
-from melascope.gallery.pictures import file_stems, ramp, write_pictures
+from melascope.gallery.pictures import Pictures, file_stems, ramp, write_pictures
 from melascope.gallery.selection import EVERY
 from melascope.gallery.tags import Tagged
 from melascope.gallery.wording import code, percent, probability
 from melascope.tables.results import NotApplicable
+from melascope.workers import in_order
 
 KIND = "melascope gallery"
 IMAGES = "images"
@@ -48,6 +49,7 @@ def write_gallery(
     facts: GalleryFacts,
     tags: Mapping[str, Tagged] | None = None,
     progress: Callable[[int], None] | None = None,
+    workers: int = 1,
 ) -> Path:
     """Write `index.html`, `FIGURES.md` and `images/`: the same input gives the same bytes.
 
@@ -57,6 +59,7 @@ def write_gallery(
     tags : image id -> a reader's words that the page shall show, of `read_tags`
     out : folder of the gallery; an older gallery in it is replaced as a whole, any other content is left alone
     progress : called with 1 for each case drawn
+    workers : processes that draw; see `workers_for`
 
     Returns
     -------
@@ -71,7 +74,7 @@ def write_gallery(
     if not cases:
         raise DataError("There is no case to show.", expected="at least one selected image")
     with atomic_folder(out, KIND) as draft:
-        cards = _cards(cases, make_folder(draft / IMAGES), progress)
+        cards = _cards(cases, make_folder(draft / IMAGES), progress, workers)
         write_text(draft / "index.html", page_html(cards, facts, tags))
         write_text(draft / "FIGURES.md", figures_markdown(cards, facts))
         write_manifest(
@@ -86,25 +89,21 @@ def write_gallery(
     return out / "index.html"
 
 
-def _cards(cases: Sequence[Case], folder: Path, progress: Callable[[int], None] | None) -> list[Card]:
-    """Note and pictures of each case; decoding and encoding leave Python's lock, so threads share the work."""
+def _cards(cases: Sequence[Case], folder: Path, progress: Callable[[int], None] | None, workers: int) -> list[Card]:
+    """Note and pictures of each case."""
     stems = file_stems([case.image_id for case in cases])
-
-    def drawn(case: Case) -> Card:
-        stem = stems[case.image_id]
-        return Card(case, note_of(case), write_pictures(case, folder, stem, overlays=is_telling(case)), stem)
-
+    drawn = in_order(partial(_drawn, folder), [(case, stems[case.image_id]) for case in cases], workers=workers)
     cards = []
-    with ThreadPoolExecutor(THREADS) as threads:
-        try:
-            for card in threads.map(drawn, cases):
-                cards.append(card)
-                if progress is not None:
-                    progress(1)
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
+    for case, (note, pictures) in zip(cases, drawn, strict=True):
+        cards.append(Card(case, note, pictures, stems[case.image_id]))
+        if progress is not None:
+            progress(1)
     return cards
+
+
+def _drawn(folder: Path, named: tuple[Case, str]) -> tuple[Note, Pictures]:
+    case, stem = named
+    return note_of(case), write_pictures(case, folder, stem, overlays=is_telling(case))
 
 
 def is_telling(case: Case) -> bool:

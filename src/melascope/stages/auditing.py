@@ -11,7 +11,7 @@ import numpy as np
 from melascope.data.sources import read_dataset
 from melascope.evaluation.evaluate import Evaluation, Group
 from melascope.evaluation.operating_point import OperatingPoint
-from melascope.gallery.case import build_cases
+from melascope.gallery.case import build_cases, workers_for
 from melascope.gallery.facts import gallery_facts
 from melascope.gallery.render import write_gallery
 from melascope.gallery.selection import select_cases
@@ -63,9 +63,10 @@ def audit_run(
     check_same_model(maps, predictions.logits[[rows[image_id] for image_id in maps.image_id]], run)
     maps.write(run.maps / f"gallery-{maps.method}.npz")
     tests = tests_of_cases(run, selections, chosen, maps, reporter, most=most_tests) if most_tests else {}
+    workers = workers_for(len(selections))
     cases = [
         replace(case, tests=tests.get(case.image_id, ()))
-        for case in build_cases(selections, predictions, point, maps, table)
+        for case in build_cases(selections, predictions, point, maps, table, workers=workers)
     ]
     page_facts = gallery_facts(
         predictions, point, maps, table, run=run.name, backbone=explainer.card.backbone, headline=_headline(run)
@@ -77,7 +78,8 @@ def audit_run(
             drawn[0] += added
             advance(drawn[0], len(cases))
 
-        return write_gallery(cases, Path(out or run.gallery), facts=page_facts, tags=tagged, progress=one_more)
+        folder = Path(out or run.gallery)
+        return write_gallery(cases, folder, facts=page_facts, tags=tagged, progress=one_more, workers=workers)
 
 
 def _maps_of(explainer: Explainer, table: LesionTable, reporter: Reporter) -> MapStore:

@@ -1,7 +1,8 @@
 // What is known of the cases: facts of all, unpacked at once; details a block at a time, when one is looked at.
 "use strict";
 const about = JSON.parse(document.getElementById("about").textContent);
-const blocks = [...document.querySelectorAll("script.block")];
+const blocks = document.getElementsByClassName("block"); // grows while the page is read
+const whole = new Promise((done) => addEventListener("DOMContentLoaded", done));
 const unpackedBlocks = new Map();
 let facts = null; // columns over all cases, see gallery/page_data.py
 let caseOf = new Map(); // stem -> number of the case
@@ -29,7 +30,7 @@ async function loadFacts() {
 async function detailsOf(i) {
   const place = Math.floor(i / about.details);
   if (!unpackedBlocks.has(place)) {
-    unpackedBlocks.set(place, unpack(blocks[place]));
+    unpackedBlocks.set(place, place === 0 ? unpack(blocks[0]) : whole.then(() => unpack(blocks[place])));
     if (unpackedBlocks.size > 40) unpackedBlocks.delete(unpackedBlocks.keys().next().value);
   }
   return (await unpackedBlocks.get(place))[i % about.details];

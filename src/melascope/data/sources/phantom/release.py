@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import csv
 import io
-import multiprocessing
 import shutil
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -24,6 +21,7 @@ from melascope.data.sources.phantom.lesions import Lesion, image_id, images
 from melascope.data.sources.phantom.render import encode, render
 from melascope.errors import DataError, OutputError
 from melascope.files import atomic_path, make_folder, read_json, write_json, write_text
+from melascope.workers import in_order
 
 GENERATOR_VERSION = 3
 """Raised whenever the same seed gives another picture."""
@@ -179,24 +177,7 @@ def _rendered(
 ) -> Iterator[tuple[int, bytes, bytes]]:
     """(image number, JPEG, PNG) in order, drawn in this process or by `workers` of them."""
     draw = partial(_draw, seed, None if rulers is None else frozenset(rulers))
-    if workers == 1:
-        yield from map(draw, jobs)
-        return
-    # Spawned, not forked: the caller may hold threads (torch, OpenMP) that a fork would break.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        try:
-            yield from pool.map(draw, jobs, chunksize=8)
-        except BrokenProcessPool as error:
-            raise OutputError(
-                "A worker process ended before its work was done (killed, or out of memory; or the calling script "
-                'is read from stdin or lacks `if __name__ == "__main__":`).',
-                where=f"{workers} workers",
-                fix="the same call with workers=1",
-            ) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    return in_order(draw, jobs, workers=workers)
 
 
 def _draw(seed: int, rulers: frozenset[str] | None, job: Job) -> tuple[int, bytes, bytes]:
