@@ -82,11 +82,11 @@ def opened(block):
     return json.loads(gzip.decompress(base64.b64decode(block)))
 
 
-def everything(world, ids=()):
+def everything(world, ids=(), workers=1):
     """Cases and facts of the world: by default every image of it."""
     ids = ids or list(world.predictions.image_id)
     selections = select_cases(world.predictions, world.point, image_ids=ids)
-    cases = build_cases(selections, world.predictions, world.point, world.maps, world.table)
+    cases = build_cases(selections, world.predictions, world.point, world.maps, world.table, workers=workers)
     facts = gallery_facts(
         world.predictions, world.point, world.maps, world.table, run="20260220__<i>run", headline=HEADLINE
     )
@@ -114,9 +114,10 @@ def entry(figures: str, image_id: str) -> str:
     return next(part for part in figures.split("\n- `images/")[1:] if part.startswith(image_id))
 
 
-def test_the_same_input_gives_the_same_bytes(world, gallery, tmp_path):
-    cases, facts = everything(world)
-    again = write_gallery(cases, tmp_path / "other name", facts=facts).parent
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_same_input_gives_the_same_bytes_whoever_draws(world, gallery, tmp_path, workers):
+    cases, facts = everything(world, workers=workers)
+    again = write_gallery(cases, tmp_path / "other name", facts=facts, workers=workers).parent
     files = sorted(path.relative_to(gallery) for path in gallery.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
     for file in files:

@@ -1,7 +1,8 @@
 // Maps are drawn from their cells: interpolated between cell centres, on the image's one scale, in the palette.
 "use strict";
 const CONTRAST = "why";
-const palettes = Object.fromEntries(Object.entries(about.palettes).map(([name, text]) => [name, bytesOf(text)]));
+// 256 colours each, a whole pixel in a number, so that a map is drawn in a millisecond.
+const palettes = Object.fromEntries(Object.entries(about.palettes).map(([name, text]) => [name, new Uint32Array(bytesOf(text).buffer)]));
 
 // Cells of a class's map, 0 … 255 of the scale; of the contrast, 0 … 255 with 127.5 for neither.
 function levelsOf(detail, name) {
@@ -44,14 +45,15 @@ function drawMap(canvas, detail, name, width, height) {
   const columns = placesOf(canvas.width, about.map_width, 1);
   const pen = canvas.getContext("2d");
   const picture = pen.createImageData(canvas.width, canvas.height);
-  placesOf(canvas.height, about.map_height, 0).forEach(([above, below, down], y) => {
-    columns.forEach(([left, right, along], x) => {
-      const at = (row, column) => levels[row * about.map_width + column];
-      const upper = at(above, left) * (1 - along) + at(above, right) * along;
-      const lower = at(below, left) * (1 - along) + at(below, right) * along;
-      const colour = 4 * Math.floor(upper * (1 - down) + lower * down + 0.5);
-      picture.data.set(palette.subarray(colour, colour + 4), 4 * (y * canvas.width + x));
-    });
-  });
+  const pixels = new Uint32Array(picture.data.buffer);
+  let at = 0;
+  for (const [above, below, down] of placesOf(canvas.height, about.map_height, 0)) {
+    const [upper, lower] = [above * about.map_width, below * about.map_width];
+    for (const [left, right, along] of columns) {
+      const high = levels[upper + left] * (1 - along) + levels[upper + right] * along;
+      const low = levels[lower + left] * (1 - along) + levels[lower + right] * along;
+      pixels[at++] = palette[Math.floor(high * (1 - down) + low * down + 0.5)];
+    }
+  }
   pen.putImageData(picture, 0, 0);
 }

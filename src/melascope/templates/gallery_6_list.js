@@ -53,7 +53,8 @@ const sectionOf = (group) => Math.min(...group.map((i) => facts.section[i]));
 
 async function drawMore() {
   const mine = turn;
-  const batch = groups.slice(drawn, drawn + (state.view === "tiles" ? 80 : 8));
+  const most = state.view === "tiles" ? 80 : drawn === 0 ? 2 : 8; // the first cards stand there at once
+  const batch = groups.slice(drawn, drawn + most);
   if (batch.length === 0) return;
   const from = drawn;
   drawn += batch.length;
