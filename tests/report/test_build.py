@@ -413,6 +413,18 @@ def test_each_point_and_each_part_of_the_card_is_answered(drawn, source):
     ]
 
 
+def test_the_checklist_tells_what_the_test_of_likeness_refuses(drawn, tmp_path):
+    copied = shutil.copytree(drawn, tmp_path / "run")
+    answer = next(point.answer for point in POINTS if point.name == "Unlike images")
+    assert plain(answer(read_run(copied))).startswith("not measured: melascope app RUN fits")
+    sha = read_run(copied).point.checkpoint_sha256
+    counts = {"n_images": 200, "n_images_refused": 7, "n_target_images": 31, "n_target_images_refused": 2}
+    (copied / "likeness.json").write_text(json.dumps({"checkpoint_sha256": sha, **counts}))
+    assert "refuses 7 of 200 (2 of 31 melanoma images)" in plain(answer(read_run(copied)))
+    (copied / "likeness.json").write_text(json.dumps({"checkpoint_sha256": "f" * 64, **counts}))
+    assert "other weights" in plain(answer(read_run(copied)))
+
+
 def test_a_number_knows_its_place():
     number = Traced("0.83", "evaluation/figures.csv", ("all", "auroc"), "n")
     assert number.where == "evaluation/figures.csv: all | auroc → n"

@@ -89,6 +89,14 @@ def test_it_is_learned_once_and_again_for_other_weights(run, answerer, monkeypat
     assert answerer.store.read_if_of(run.likeness, "b" * 64, answerer.store.rule) is None
 
 
+def test_what_the_limit_costs_is_told_to_the_report(run, answerer):
+    counts, store = json.loads((run.root / "likeness.json").read_text()), answerer.store
+    assert counts["checkpoint_sha256"] == store.checkpoint_sha256 and counts["split"] == "val"
+    assert counts["n_images"] == len(of_split(run, "val"))
+    assert counts["n_images_refused"] == int((store.strangeness > store.limit).sum())
+    assert (counts["n_target_images"], counts["n_target_images_refused"]) == (store.n_target, store.n_target_refused)
+
+
 def test_the_exported_graph_sees_what_torch_sees(run, answerer):
     pixels = np.random.default_rng(1).integers(0, 256, (2, 32, 48, 3), dtype=np.uint8)
     through_torch = answerer.looker.look(pixels)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from melascope.classes import CLASSES
 from melascope.evaluation.record import Group
 from melascope.report.document import NOT_DESCRIBED, NOT_MEASURED, Code, Gap, Section, Sentence, Table, Text, told
 from melascope.report.published import published
-from melascope.report.run_record import RunRecord
+from melascope.report.run_record import LIKENESS_FILE, RunRecord
 from melascope.report.sections.answer import FIGURES, JSON
 from melascope.report.sections.found import at_threshold
 from melascope.report.wording import source_name, values_of
@@ -103,6 +104,27 @@ def _balance(record: RunRecord) -> Text:
     for name in CLASSES:
         parts += ["; " if parts else "", f"{name} ", record.traces.counted("images", **where, dx=name)]
     return ("judged images: ", *parts)
+
+
+def _unlike(record: RunRecord) -> Text:
+    if isinstance(record.likeness, Gap):
+        why = f" ({record.likeness.why})" if record.likeness.why else ""
+        return told(
+            NOT_MEASURED + why + ": {command} fits a test of likeness; without it the model, which has seven classes, "
+            "answers whatever it is shown",
+            command=Code(record.likeness.command),
+        )
+    count = partial(record.traces.count, LIKENESS_FILE)
+    return told(
+        "the local page refuses to classify them. Its limit was chosen on validation images, of which it refuses "
+        "{refused} of {n} ({lost} of {targets} {name} images); on images that are no dermoscopy, and on other "
+        "collections: " + NOT_MEASURED + " by this report",
+        refused=count("n_images_refused"),
+        n=count("n_images"),
+        lost=count("n_target_images_refused"),
+        targets=count("n_target_images"),
+        name=record.evaluation.target_name,
+    )
 
 
 def _labels(record: RunRecord) -> Text:
@@ -219,7 +241,7 @@ POINTS: tuple[Point, ...] = (
     Point(_DATA, "Class balance", "How are the classes distributed?", _balance),
     Point(
         *(_DATA, "Unlike images", "What does the model do with images unlike its training data?"),
-        lambda record: told(NOT_MEASURED + " by this report; the model has seven classes and no answer for others"),
+        _unlike,
     ),
     Point(_TECHNIQUE, "Labelling", "How was the truth found, and by whom?", _published("labelling")),
     Point(_TECHNIQUE, "Label words", "Are the labels those of an accepted list?", _labels),

@@ -23,6 +23,9 @@ from melascope.tables.predictions import Predictions
 from melascope.tables.runs import CheckpointCard, RunDirectory, read_card
 
 
+LIKENESS_FILE = "likeness.json"
+
+
 @dataclass(frozen=True)
 class Beside:
     """Folders whose place is not given by the run directory; None looks below the run.
@@ -49,6 +52,7 @@ class RunRecord:
     split_how : `split.json`: how the split came to be.
     audit : `audit.json`.
     effects, cases : facts of an intervention on a split, and on single images.
+    likeness : `likeness.json`: how many images the test of likeness refuses.
     elsewhere : folder of each evaluation on another collection, and the evaluation.
     """
 
@@ -61,6 +65,7 @@ class RunRecord:
     recipe: Recipe | None
     card: CheckpointCard | None
     split_how: dict[str, Any]
+    likeness: dict[str, Any] | Gap
     map_tests: MapTests | Gap
     audit: dict[str, Any] | Gap
     comparison: Comparison | Gap
@@ -127,6 +132,7 @@ def read_run(path: Path, beside: Beside | None = None) -> RunRecord:
         recipe=_or_none(lambda: read_recipe(run.recipe)),
         card=_or_none(lambda: read_card(run.checkpoints / "best.json")),
         split_how=_json_or_empty(run.root / "split.json"),
+        likeness=_likeness(run, point),
         map_tests=_map_tests(run, point),
         audit=_audit(places["audit"], predictions, asked=beside.audit is not None),
         comparison=_comparison(places["comparison"], run, point, asked=beside.comparison is not None),
@@ -163,6 +169,15 @@ def _places(run: RunDirectory, beside: Beside) -> dict[str, Path]:
         "comparison": Path(comparison),
         "interventions": Path(beside.interventions or run.root / "interventions"),
     }
+
+
+def _likeness(run: RunDirectory, point: OperatingPoint) -> dict[str, Any] | Gap:
+    gap = Gap("What the model does with images unlike its training data", "melascope app RUN")
+    found = _json_or_empty(run.root / LIKENESS_FILE)
+    if not found:
+        return gap
+    other = _other_model(found, point)
+    return Gap(gap.what, gap.command, other) if other else found
 
 
 def _map_tests(run: RunDirectory, point: OperatingPoint) -> MapTests | Gap:

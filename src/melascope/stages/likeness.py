@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,7 @@ from melascope.data.split import read_split
 from melascope.errors import RunError
 from melascope.evaluation.likeness import Likeness
 from melascope.evaluation.operating_point import OperatingPoint, is_target
-from melascope.files import make_folder
+from melascope.files import make_folder, write_json
 from melascope.stages.data import Dataset, labels_of
 from melascope.stages.looking import Looker
 from melascope.stages.reporting import Advance, Reporter
@@ -35,6 +36,8 @@ def build_likeness(
     run: RunDirectory, looker: Looker, point: OperatingPoint, reporter: Reporter, *, data: Path | None = None
 ) -> LikenessStore:
     """Fit on training rows, choose the limit on validation rows, keep both in `RUN/likeness.npz`.
+
+    What that costs, counted on validation images, is kept beside it in `RUN/likeness.json` for the report.
 
     Parameters
     ----------
@@ -86,7 +89,22 @@ def build_likeness(
     )
     make_folder(run.likeness.parent)
     store.write(run.likeness)
+    write_json(run.likeness.with_suffix(".json"), _counted(store))
     return store
+
+
+def _counted(store: LikenessStore) -> dict[str, Any]:
+    """How many validation images the limit refuses: it was chosen on them, so other images may fare worse."""
+    return {
+        "checkpoint_sha256": store.checkpoint_sha256,
+        "split": "val",
+        "n_images": len(store.strangeness),
+        "n_images_refused": int((store.strangeness > store.limit).sum()),
+        "n_target_images": store.n_target,
+        "n_target_images_refused": store.n_target_refused,
+        "n_training_images": store.n_train,
+        "n_training_lesions": store.n_train_lesions,
+    }
 
 
 def _images(run: RunDirectory, looker: Looker, reporter: Reporter, data: Path | None) -> tuple[LesionTable, np.ndarray]:
