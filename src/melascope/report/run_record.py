@@ -22,7 +22,6 @@ from melascope.tables.map_scores import MapTests
 from melascope.tables.predictions import Predictions
 from melascope.tables.runs import CheckpointCard, RunDirectory, read_card
 
-
 LIKENESS_FILE = "likeness.json"
 
 
