@@ -1,6 +1,6 @@
 """Does the artefact audit find a shortcut that was planted, and report its absence where none was?
 
-OMP_NUM_THREADS=1 python benchmarks/planted_shortcut.py [--seeds 10] [--first-seed 3] [--images 900] [--out OUT]
+OMP_NUM_THREADS=1 python benchmarks/planted_shortcut.py [--seeds 10] [--first-seed 11] [--images 1200] [--out OUT]
 
 For each seed two phantoms are drawn that differ in nothing but rulers, with one split by lesion (70 % training, 10 %
 validation, 20 % test). *Planted*: a ruler on every melanoma image of training and validation (in a real collection both
@@ -103,8 +103,8 @@ def audited(run: RunDirectory, folder: Path, seed: int) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--first-seed", type=int, default=3)
-    parser.add_argument("--images", type=int, default=900)
+    parser.add_argument("--first-seed", type=int, default=11)
+    parser.add_argument("--images", type=int, default=1200)
     parser.add_argument("--out", type=Path, default=Path("/tmp/planted"))
     options = parser.parse_args()
     recipe, done = read_recipe(RECIPE), {}
