@@ -247,6 +247,22 @@ def test_the_gallery_chooses_its_cases_and_lies_in_the_run(run):
     assert "phantom" in notes and all(f"`images/{image_id}_overlay_" in notes for image_id in missed)
 
 
+def test_a_fast_gallery_says_so_and_keeps_the_runs_probabilities(run, tmp_path):
+    for name, words in (("plain", ()), ("fast", ("--fast",))):
+        done = melascope("gallery", run.root, "--tests", "0", "--out", tmp_path / name, *words)
+        assert done.exit_code == 0, (done.output, done.exception)
+    plain, fast = ((tmp_path / name / "FIGURES.md").read_text() for name in ("plain", "fast"))
+    assert "bfloat16" in fast and "bfloat16" in (tmp_path / "fast" / "index.html").read_text()
+    assert "bfloat16" not in plain
+
+    def told(notes):
+        return [line for line in notes.splitlines() if "Top-3" in line]
+
+    assert told(plain) and told(fast) == told(plain)
+    refused = melascope("explain", run.root, "--test", "--fast")
+    assert isinstance(refused.exception, MelascopeError) and refused.exception.where == "--fast"
+
+
 def test_predict_explain_and_the_seeds_command(place, run, tmp_path):
     predictions = Predictions.read(run.predictions)
     training = predictions.image_id[predictions.split == "train"][0]

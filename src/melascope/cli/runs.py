@@ -119,6 +119,10 @@ def explain(
             raise MelascopeError(
                 "Either images are explained, or a run's maps are tested.", expected="IMAGES, or --test without IMAGES"
             )
+        if fast:
+            raise MelascopeError(
+                "Maps are tested in the precision that is reported.", where="--fast", fix="leave --fast out"
+            )
         show_map_tests(run, out, split=split, images=asked_again, method=method)
         return
     out = out or Path("maps")
@@ -148,6 +152,9 @@ def gallery(
     tests: Annotated[
         int, typer.Option(min=0, help="So many notes are tested by hiding parts of the picture; some seconds each.")
     ] = 30,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Maps in bfloat16, which the page says; quicker where the processor has it.")
+    ] = False,
     data: Annotated[Path | None, typer.Option(help="The data set's folder, if it has moved.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the gallery.")] = None,
 ) -> None:
@@ -158,7 +165,10 @@ def gallery(
 
     ids = [image_id.strip() for image_id in cases.split(",") if image_id.strip()]
     found = RunDirectory.open(run)
-    print(audit_run(found, Reporter(), image_ids=ids, every=every, tags=tags, most_tests=tests, data=data, out=out))
+    page = audit_run(
+        found, Reporter(), image_ids=ids, every=every, tags=tags, most_tests=tests, fast=fast, data=data, out=out
+    )
+    print(page)
     next_command(f"melascope report {run}")
 
 

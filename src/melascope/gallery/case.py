@@ -29,9 +29,6 @@ from melascope.workers import cores, in_order
 DATASET_MASK = "the data set's lesion mask"
 NO_MASK = NotApplicable("the data set has no lesion mask for this image")
 
-LOGIT_TOLERANCE = 0.05
-"""How far the logits beside the maps may lie from the predictions': other precision, never another image."""
-
 MAP_PLACES = {
     "inside": "on the lesion",
     "outside": "beside the lesion, or no more on it than an even map",
@@ -326,11 +323,11 @@ def _maps_of(ids: np.ndarray, maps: MapStore, predictions: Predictions, rows: np
         )
     kept = maps.subset(np.array([place[image_id] for image_id in ids], dtype=np.int64))
     apart = np.abs(kept.logits - predictions.logits[rows]).max(axis=1)
-    if (apart > LOGIT_TOLERANCE).any():
+    if (apart > kept.logit_tolerance).any():
         worst = int(apart.argmax())
         raise RunError(
             f"The logits beside the map of {ids[worst]} lie {apart[worst]:.3g} away from those of the predictions.",
-            expected=f"the same model on the same pixels (within {LOGIT_TOLERANCE})",
+            expected=f"the same model on the same pixels (within {kept.logit_tolerance:g})",
             fix="make both again with the same checkpoint and data",
         )
     return kept

@@ -11,7 +11,7 @@ from melascope.classes import MEL
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.gallery.outcomes import HELD_OUT
 from melascope.tables.lesions import LesionTable
-from melascope.tables.maps import MapStore
+from melascope.tables.maps import REFERENCE, MapStore
 from melascope.tables.predictions import Predictions
 from melascope.tables.results import Figure
 
@@ -100,7 +100,17 @@ def gallery_facts(
         map_height=maps.maps.shape[2],
         input_width=maps.input_width,
         input_height=maps.input_height,
-        caveats=operating_point.check_fits(predictions),
+        caveats=(*operating_point.check_fits(predictions), *_rounding(maps)),
+    )
+
+
+def _rounding(maps: MapStore) -> tuple[str, ...]:
+    """That maps are not of reference precision, where they are not."""
+    if maps.precision == REFERENCE:
+        return ()
+    return (
+        f"The maps were made in {maps.precision} (`--fast`): they are for looking, and figures that are read off them, "
+        "such as the share inside the lesion, are rounded by it. Probabilities and decisions are the run's own.",
     )
 
 

@@ -36,6 +36,7 @@ def audit_run(
     every: bool = False,
     tags: Path | None = None,
     most_tests: int = MOST,
+    fast: bool = False,
     data: Path | None = None,
     out: Path | None = None,
 ) -> Path:
@@ -48,6 +49,7 @@ def audit_run(
     tags : CSV that a reader exported from an earlier page; its images are shown besides, with the reader's words
     most_tests : of so many cases, the first of the page, parts are hidden and the model is asked again, so that their
         notes tell what the answer hangs on
+    fast : maps in bfloat16, which the page says; probabilities stay the run's own
     data : the data set's folder, where it is no longer the one that the run was trained on
     out : folder of the gallery; `<run>/gallery` by default
     """
@@ -56,7 +58,7 @@ def audit_run(
     tagged = read_tags(tags, predictions.image_id) if tags else {}
     table = read_dataset(Path(data or facts["data"]), facts["source"], labels_of(facts))
     selections = select_cases(predictions, point, image_ids=image_ids, tagged=tuple(tagged), every=every)
-    explainer = Explainer(run)
+    explainer = Explainer(run, fast=fast)
     chosen = table.subset(table.index_of(np.array([selection.image_id for selection in selections], dtype=object)))
     maps = _maps_of(explainer, chosen, reporter)
     rows = {image_id: row for row, image_id in enumerate(predictions.image_id)}

@@ -403,7 +403,7 @@ def _against_threshold(one: Explained, point: OperatingPoint | None) -> str:
 def check_same_model(store: MapStore, expected_logits: np.ndarray, run: RunDirectory) -> None:
     """Maps and predictions must come from the same pixels and weights: their logits agree, or the data has changed."""
     difference = float(np.abs(store.logits - expected_logits).max())
-    if difference > 1e-2:
+    if difference > store.logit_tolerance:
         raise RunError(
             f"The logits of the maps differ from the run's predictions by up to {difference:.3g}.",
             where=run.predictions,
