@@ -12,7 +12,8 @@ from melascope.classes import CLASSES
 from melascope.config import LossRecipe, Recipe
 from melascope.errors import DataError, TableError
 from melascope.evaluation.compare import Entry, by_recipe, compare
-from melascope.evaluation.comparison import COMPARED, Comparison, SeedSpread
+from melascope.evaluation.compared import COMPARED
+from melascope.evaluation.comparison import Comparison, SeedSpread
 from melascope.evaluation.evaluate import evaluate
 from melascope.evaluation.intervals import lesion_draws
 from melascope.evaluation.operating_point import choose_operating_point

@@ -10,7 +10,8 @@ import pytest
 from melascope.classes import RESEARCH_ONLY
 from melascope.config import Recipe
 from melascope.evaluation.compare import Entry, compare
-from melascope.evaluation.comparison import COMPARED, signed
+from melascope.evaluation.compared import COMPARED
+from melascope.evaluation.comparison import signed
 from melascope.report import canvas as canvas_module
 from melascope.report import compare_plot
 from melascope.report.compare_plot import save_comparison_plots

@@ -10,7 +10,8 @@ from rich.console import Console
 from melascope.classes import RESEARCH_ONLY
 from melascope.config import Recipe
 from melascope.evaluation.compare import Entry, compare
-from melascope.evaluation.comparison import COMPARED, signed
+from melascope.evaluation.compared import COMPARED
+from melascope.evaluation.comparison import signed
 from melascope.evaluation.record import with_interval
 from melascope.report.comparison_text import print_comparison
 from melascope.tables.predictions import PredictionsOrigin

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from melascope.evaluation.common_images import CommonImages, Entry
-from melascope.evaluation.comparison import COMPARED, Contender
+from melascope.evaluation.compared import COMPARED
+from melascope.evaluation.comparison import Contender
 from melascope.evaluation.intervals import MIN_LESIONS
 from melascope.evaluation.record import plural
 from melascope.evaluation.target import is_target, target_name

@@ -9,7 +9,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 
-from melascope.evaluation.comparison import COMPARED, Comparison, Contender, SeedSpread, signed
+from melascope.evaluation.compared import COMPARED
+from melascope.evaluation.comparison import Comparison, Contender, SeedSpread, signed
 from melascope.evaluation.evaluate import NO_HISTOLOGY
 from melascope.report.canvas import BLUE, GREY, ORANGE, canvas, save
 from melascope.tables.results import Estimate, Figure

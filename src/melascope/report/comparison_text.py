@@ -10,7 +10,8 @@ from rich.text import Text
 
 from melascope.classes import RESEARCH_ONLY
 from melascope.evaluation.compare import NO_THRESHOLD
-from melascope.evaluation.comparison import COMPARED, Comparison, Contender, Pair, signed
+from melascope.evaluation.compared import COMPARED
+from melascope.evaluation.comparison import Comparison, Contender, Pair, signed
 from melascope.evaluation.evaluate import NO_HISTOLOGY
 from melascope.evaluation.lesion_level import LESION_RULE
 from melascope.evaluation.record import with_interval

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from melascope.evaluation.comparison import COMPARED
+from melascope.evaluation.compared import COMPARED
 from melascope.report.document import Block, Bullets, Code, Gap, Section, Table, Text, told
 from melascope.report.run_record import RunRecord
 from melascope.report.sections.plots_of import plot
