@@ -3,7 +3,7 @@
 import numpy as np
 
 from melascope.evaluation.lesion_level import conflicting_lesions, lesion_scores
-from melascope.tables.predictions import steady
+from melascope.tables.probabilities import steady
 
 
 def test_a_lesion_is_the_mean_of_its_images():

@@ -20,7 +20,8 @@ from melascope.evaluation.temperature import (
     nll,
     nll_slope,
 )
-from melascope.tables.predictions import PredictionsOrigin, probabilities_from_logits
+from melascope.tables.predictions import PredictionsOrigin
+from melascope.tables.probabilities import probabilities_from_logits
 
 
 @pytest.fixture

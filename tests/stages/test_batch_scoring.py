@@ -29,7 +29,7 @@ from melascope.models.export import write_onnx
 from melascope.stages.batch_scoring import Share, score_inputs
 from melascope.stages.engines import open_engine
 from melascope.stages.reporting import Reporter
-from melascope.tables.predictions import probabilities_from_logits
+from melascope.tables.probabilities import probabilities_from_logits
 from tiny_graph import CARD, graph
 
 N, BAD = 47, (3, 10, 11, 30, 46)

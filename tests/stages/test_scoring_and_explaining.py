@@ -14,8 +14,9 @@ from melascope.classes import CLASSES
 from melascope.cli import app
 from melascope.errors import CheckpointError, ExplainError, MelascopeError, RunError
 from melascope.files import MANIFEST, read_json, sha256_file
-from melascope.stages import explaining
-from melascope.stages.explaining import Explainer, MapRequest, check_same_model, explain_images, explain_one
+from melascope.stages import explained, explaining
+from melascope.stages.explained import MapRequest
+from melascope.stages.explaining import Explainer, check_same_model, explain_images, explain_one
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import predict_images, read_images
 from melascope.tables.maps import MapStore
@@ -157,13 +158,13 @@ def test_the_manifest_names_what_was_written(finished, few, tmp_path):
 @pytest.fixture
 def panels(monkeypatch):
     """What each panel was drawn from."""
-    drawn, real = [], explaining.compose_panel
+    drawn, real = [], explained.compose_panel
 
     def note(image, maps, **options):
         drawn.append((maps, options))
         return real(image, maps, **options)
 
-    monkeypatch.setattr(explaining, "compose_panel", note)
+    monkeypatch.setattr(explained, "compose_panel", note)
     return drawn
 
 

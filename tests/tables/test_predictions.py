@@ -15,12 +15,8 @@ from scipy.special import softmax
 
 from melascope.classes import CLASSES
 from melascope.errors import TableError
-from melascope.tables.predictions import (
-    LOGIT_COLUMNS,
-    Predictions,
-    PredictionsOrigin,
-    probabilities_from_logits,
-)
+from melascope.tables.predictions import LOGIT_COLUMNS, Predictions, PredictionsOrigin
+from melascope.tables.probabilities import probabilities_from_logits
 
 
 def objects(*values: str) -> np.ndarray:

@@ -127,7 +127,8 @@ def explain(
         return
     out = out or Path("maps")
     with torch_needed():
-        from melascope.stages.explaining import MapRequest, explain_images
+        from melascope.stages.explained import MapRequest
+        from melascope.stages.explaining import explain_images
         from melascope.stages.named_images import named_images
     from melascope.tables.runs import RunDirectory
 

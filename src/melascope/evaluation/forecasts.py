@@ -21,7 +21,8 @@ from melascope.evaluation.recalibration import Fit, Recalibration
 from melascope.evaluation.reliability import Reliability
 from melascope.evaluation.target import is_target, target_score
 from melascope.evaluation.temperature import log_probabilities
-from melascope.tables.predictions import Predictions, steady
+from melascope.tables.predictions import Predictions
+from melascope.tables.probabilities import steady
 
 OBSERVED = "observed"
 

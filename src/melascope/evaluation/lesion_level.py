@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from melascope.tables.predictions import steady
+from melascope.tables.probabilities import steady
 
 LESION_RULE = "mean probability over the lesion's images, against the same threshold"
 

@@ -13,7 +13,8 @@ from melascope.errors import OperatingPointError, RunError
 from melascope.evaluation.rules import choose_threshold, lower_bound, validation_candidates
 from melascope.evaluation.target import is_target, target_name, target_score
 from melascope.files import canonical_json, read_json, sha256_bytes, write_json
-from melascope.tables.predictions import Predictions, steady
+from melascope.tables.predictions import Predictions
+from melascope.tables.probabilities import steady
 
 __all__ = ["OperatingPoint", "choose_operating_point", "is_target", "target_name", "target_score"]
 

@@ -10,7 +10,8 @@ import numpy as np
 from melascope.evaluation.lesion_level import lesion_scores
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.evaluation.target import is_target
-from melascope.tables.predictions import Predictions, probabilities_from_logits
+from melascope.tables.predictions import Predictions
+from melascope.tables.probabilities import probabilities_from_logits
 from melascope.tables.results import NotApplicable
 
 

@@ -31,7 +31,8 @@ from melascope.classes import CLASSES
 from melascope.errors import OperatingPointError
 from melascope.evaluation.lesion_level import lesion_scores
 from melascope.evaluation.target import is_target, target_name, target_score
-from melascope.tables.predictions import Predictions, steady
+from melascope.tables.predictions import Predictions
+from melascope.tables.probabilities import steady
 
 CONFIDENCE = 0.95
 """One-sided: in how many of a hundred validation sets the promise of `guaranteed` comes true."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from melascope.classes import CLASS_NAMES, CLASSES
-from melascope.tables.predictions import steady
+from melascope.tables.probabilities import steady
 
 
 def target_name(target: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from melascope.classes import CLASSES
 from melascope.data.pixels import resize_image
 from melascope.errors import ExplainError
-from melascope.tables.predictions import probabilities_from_logits, steady
+from melascope.tables.probabilities import probabilities_from_logits, steady
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 """(n, input_height, input_width, 3) uint8 -> logits (n, 7) float, e.g. `Classifier.logits`."""

@@ -27,7 +27,7 @@ from melascope.explain.imputation import imputed
 from melascope.explain.mask_scores import centred_gaussian
 from melascope.explain.overlay import upsample_map
 from melascope.tables.cell_places import EVEN, CellPlaces
-from melascope.tables.predictions import probabilities_from_logits
+from melascope.tables.probabilities import probabilities_from_logits
 
 STEPS = 8
 """Shares removed: 1/8, 2/8 … 7/8, and the whole picture where the fill allows it."""

@@ -21,7 +21,7 @@ from melascope.stages.looking import Looker
 from melascope.stages.reporting import Reporter
 from melascope.tables.cell_places import CellPlaces
 from melascope.tables.likeness import LikenessStore
-from melascope.tables.predictions import probabilities_from_logits, steady
+from melascope.tables.probabilities import probabilities_from_logits, steady
 from melascope.tables.runs import RunDirectory
 
 TOP, NEIGHBOURS = 3, 6

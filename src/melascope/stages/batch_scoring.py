@@ -25,7 +25,7 @@ from melascope.errors import ImageError, OutputError
 from melascope.files import atomic_path, make_folder, write_json
 from melascope.stages.engines import Engine
 from melascope.stages.reporting import Reporter
-from melascope.tables.predictions import probabilities_from_logits
+from melascope.tables.probabilities import probabilities_from_logits
 
 PART_ROWS = 1024
 """Inputs in a part: what a kill loses at most."""

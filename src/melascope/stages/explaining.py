@@ -3,119 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from melascope.classes import CLASSES, MEL
+from melascope.classes import CLASSES
 from melascope.data.archive import read_member
 from melascope.data.decode import decode_mask
 from melascope.data.pixels import resize_image
 from melascope.errors import ExplainError, RunError
 from melascope.evaluation.operating_point import OperatingPoint
-from melascope.explain.contrast import highest_other
 from melascope.explain.maps import MapEngine, make_maps
 from melascope.explain.overlay import render_overlay, save_image, shared_scale
-from melascope.explain.panel import compose_panel
 from melascope.files import MANIFEST, make_folder, sha256_file, write_json
 from melascope.gallery.pictures import file_stems
 from melascope.models.classifier import Classifier
+from melascope.stages.explained import Explained, MapRequest, describe, panel, requested_panel
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import load_image, with_known_facts
-from melascope.tables.cell_places import UNKNOWN, CellPlaces
+from melascope.tables.cell_places import CellPlaces
 from melascope.tables.lesions import LesionTable
 from melascope.tables.maps import MapStore, write_map_batches
-from melascope.tables.predictions import probabilities_from_logits
+from melascope.tables.probabilities import probabilities_from_logits
 from melascope.tables.runs import CheckpointCard, RunDirectory
 
 BATCH = 16
-PREDICTED = "predicted"
-ENDINGS = ("jpg", "webp", "png")
-
-
-@dataclass(frozen=True)
-class MapRequest:
-    """What is wanted of `melascope explain`.
-
-    Parameters
-    ----------
-    method : row of `explain.methods.METHODS`
-    layer : "auto", or a layer's name, also as `blocks[4]`
-    class_name : whose map alone; empty makes all seven, and shows the predicted class and melanoma
-    against : subtract the map of this class, or of the class that is `PREDICTED`: why `class_name` (melanoma if empty)
-        and not that one?
-    ending : jpg, webp or png
-    fast : bfloat16, for pictures only
-    """
-
-    method: str = "gradcam"
-    layer: str = "auto"
-    class_name: str = ""
-    against: str = ""
-    ending: str = "jpg"
-    fast: bool = False
-
-    def __post_init__(self) -> None:
-        for flag, value, known in (
-            ("--class", self.class_name, ("", *CLASSES)),
-            ("--against", self.against, ("", PREDICTED, *CLASSES)),
-            ("--format", self.ending, ENDINGS),
-        ):
-            if value not in known:
-                wanted = ", ".join(one for one in known if one)
-                raise ExplainError(f"There is no {value!r}.", where=flag, expected=f"one of {wanted}")
-        if self.against and self.against == self.of:
-            raise ExplainError(f"The map of {self.of} minus itself is nothing.", where="--against")
-
-    @property
-    def of(self) -> str:
-        """The class of a contrastive map."""
-        return self.class_name or CLASSES[MEL]
-
-    @property
-    def columns(self) -> list[int] | None:
-        """Classes whose maps must be made; None for all seven."""
-        if self.against == PREDICTED or not (self.class_name or self.against):
-            return None
-        return [CLASSES.index(name) for name in dict.fromkeys((self.of, self.against)) if name]
-
-
-@dataclass(frozen=True)
-class Explained:
-    """One image, what the model said of it, and its maps.
-
-    Parameters
-    ----------
-    image : (height, width, 3) uint8, at its own size
-    mask : (height, width) bool of the data set's lesion mask, at the image's size; None where there is none
-    probabilities : (7,) float64
-    maps : (len(classes), map_height, map_width) float32, raw, in the method's unit
-    dx, split : truth and split where the run or the data set knows them, else `""`
-    logits : (7,) float32
-    classes : whose maps these are
-    places : where their cells lie on the picture
-    """
-
-    image_id: str
-    image: np.ndarray
-    mask: np.ndarray | None
-    probabilities: np.ndarray
-    maps: np.ndarray
-    dx: str
-    split: str
-    logits: np.ndarray = field(default_factory=lambda: np.zeros(len(CLASSES), np.float32))
-    classes: tuple[str, ...] = CLASSES
-    places: CellPlaces = UNKNOWN
-
-    def map_of(self, name: str) -> np.ndarray:
-        """(map_height, map_width) of one class."""
-        return self.maps[self.classes.index(name)]
-
-    @property
-    def predicted(self) -> int:
-        """Column of the top-1 class."""
-        return int(self.probabilities.argmax())
 
 
 class Explainer:
@@ -236,7 +148,7 @@ def explain_images(
         """Draw each batch as it comes, and hand on its maps."""
         for batch, store in explainer.explain(table):
             for one in batch:
-                picture = panel(one) if _is_usual(request) else requested_panel(one, store, request)
+                picture = panel(one) if request.is_usual else requested_panel(one, store, request)
                 written.append(save_image(out / f"{stems[one.image_id]}_maps.{request.ending}", picture))
                 lines.append(" · ".join(describe(one, explainer.point)))
             advance(len(lines), len(table))
@@ -246,11 +158,6 @@ def explain_images(
         written.append(write_map_batches(out / "maps.npz", drawn(), len(table)))
     write_map_manifest(out, written, run, explainer.engine, explainer.places)
     return lines
-
-
-def _is_usual(request: MapRequest) -> bool:
-    """Whether the picture is the usual one: the predicted class beside melanoma, by Grad-CAM."""
-    return request.method == "gradcam" and not (request.class_name or request.against)
 
 
 def write_map_manifest(
@@ -276,67 +183,6 @@ def write_map_manifest(
                 path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(written)
             },
         },
-    )
-
-
-def panel(one: Explained) -> np.ndarray:
-    """The picture beside the maps of the predicted class and of melanoma, on one scale."""
-    maps = {name: one.map_of(name) for name in _shown(one)}
-    return compose_panel(
-        one.image,
-        maps,
-        predicted=CLASSES[one.predicted],
-        scale=shared_scale(one.maps),
-        places=one.places,
-        mask=one.mask,
-    )
-
-
-def _shown(one: Explained) -> list[str]:
-    """The predicted class and melanoma; where melanoma is predicted, the runner-up beside it."""
-    columns = dict.fromkeys((one.predicted, MEL))
-    if len(columns) == 1:
-        columns[int(np.argsort(one.probabilities)[-2])] = None
-    return [CLASSES[column] for column in columns]
-
-
-def requested_panel(one: Explained, store: MapStore, request: MapRequest) -> np.ndarray:
-    """The picture beside what was asked for: one class, two sides of a contrast, or a method's one map for all."""
-    maps, labels = _requested_maps(one, store, request)
-    scale = shared_scale(np.stack(list(maps.values())) if request.against or not store.per_class else one.maps)
-    notes = [f"{store.method} at {store.layer}"]
-    notes += [] if store.signed else ["the method leaves out evidence against"]
-    notes += [] if store.precision == "float32" else [f"{store.precision}: for pictures only"]
-    return compose_panel(
-        one.image,
-        maps,
-        predicted=CLASSES[one.predicted],
-        scale=scale,
-        places=store.places,
-        mask=one.mask,
-        labels=labels,
-        unit=store.unit,
-        notes=notes,
-    )
-
-
-def _requested_maps(
-    one: Explained, store: MapStore, request: MapRequest
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Maps to show by name, and titles for those that are no class's evidence."""
-    if not store.per_class:
-        return {"any class": one.maps[0]}, {"any class": "strongest pattern of the layer; no class"}
-    if not request.against:
-        names = [request.class_name] if request.class_name else _shown(one)
-        return {name: one.map_of(name) for name in names}, {}
-    of = request.of
-    rival = request.against
-    if rival == PREDICTED:  # or the runner-up, where `of` is predicted itself
-        rival = CLASSES[int(highest_other(one.logits[None], CLASSES.index(of))[0])]
-    contrast = one.map_of(of) - one.map_of(rival)
-    return (
-        {f"{of} rather than {rival}": contrast, f"{rival} rather than {of}": -contrast},
-        {},
     )
 
 
@@ -375,29 +221,6 @@ def explain_one(
         f"Map: {store.method} of {CLASSES[column]} at {store.layer}, {width}×{height} cells{evidence}",
         f"Overlay: {picture}",
     ]
-
-
-def describe(one: Explained, point: OperatingPoint | None) -> list[str]:
-    """Truth, prediction, top-3, and P(mel) against the frozen threshold, in the seed's words."""
-    order = np.argsort(-one.probabilities, kind="stable")[:3]
-    top3 = ", ".join(f"{CLASSES[column]}:{one.probabilities[column]:.4f}" for column in order)
-    known = f"{one.dx or 'unknown'}" + (f" (split: {one.split})" if one.split else "")
-    warning = "TRAINING IMAGE: this says nothing about unseen lesions" if one.split == "train" else ""
-    lines = [
-        f"{one.image_id}: truth {known}",
-        *([warning] if warning else []),
-        f"Prediction (top-1): {CLASSES[one.predicted]} ({one.probabilities[one.predicted]:.4f})",
-        f"Top-3: {top3}",
-    ]
-    return [*lines, _against_threshold(one, point)]
-
-
-def _against_threshold(one: Explained, point: OperatingPoint | None) -> str:
-    if point is None:
-        return f"P(mel)={one.probabilities[MEL]:.4f}; no operating point is frozen in this run"
-    score = float(point.score(one.probabilities[None])[0])
-    side = "at or above" if point.is_positive(one.probabilities[None])[0] else "below"
-    return f"P({'+'.join(point.target)})={score:.4f}, {side} the frozen threshold {point.threshold:.4f}"
 
 
 def check_same_model(store: MapStore, expected_logits: np.ndarray, run: RunDirectory) -> None:

@@ -40,7 +40,8 @@ from melascope.stages.evaluating import evaluate_run
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import FACT_COLUMNS, origin_of
 from melascope.tables.lesions import LesionTable
-from melascope.tables.predictions import Predictions, probabilities_from_logits
+from melascope.tables.predictions import Predictions
+from melascope.tables.probabilities import probabilities_from_logits
 from melascope.tables.runs import RunDirectory
 
 PACKAGES = ("torch", "timm", "lightning", "numpy", "pillow", "pyarrow")

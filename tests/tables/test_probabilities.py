@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from melascope.classes import MEL
 from melascope.evaluation.operating_point import choose_operating_point
-from melascope.tables.predictions import Predictions, probabilities_from_logits, steady
+from melascope.tables.predictions import Predictions
+from melascope.tables.probabilities import probabilities_from_logits, steady
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
