@@ -17,7 +17,7 @@ from melascope.evaluation.likeness import Likeness
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.explain.overlay import shared_scale
 from melascope.stages.likeness import build_likeness
-from melascope.stages.looking import Looker
+from melascope.stages.looking import Looker, Seen
 from melascope.stages.reporting import Reporter
 from melascope.tables.cell_places import CellPlaces
 from melascope.tables.likeness import LikenessStore
@@ -114,6 +114,24 @@ class ImageAnswer:
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """A picture, ready for the network.
+
+    Parameters
+    ----------
+    width, height : of the picture, upright, in pixels
+    pixels : (input_height, input_width, 3) uint8, resized
+    strangeness, is_alike : how far it lies from the training pictures, and whether that is near enough
+    """
+
+    width: int
+    height: int
+    pixels: np.ndarray
+    strangeness: float
+    is_alike: bool
+
+
+@dataclass(frozen=True)
 class Answerer:
     """A run that answers for one picture at a time, from any thread.
 
@@ -161,20 +179,31 @@ class Answerer:
 
     def answer(self, rgb: np.ndarray) -> ImageAnswer:
         """Answer for a decoded picture (height, width, 3) uint8, of any size."""
+        picture = self.prepared(rgb)
+        with self._alone:
+            seen = self.looker.look(picture.pixels[None])
+        return self.told(picture, seen, 0)
+
+    def prepared(self, rgb: np.ndarray) -> Prepared:
+        """What must be known of a decoded picture before the network sees it; from any thread, side by side."""
         card = self.looker.card
         pixels = resize_image(rgb, card.input_width, card.input_height)
-        with self._alone:
-            seen = self.looker.look(pixels[None])
-        features = seen.features[0]
         strangeness = float(self.likeness.strangeness(appearance(pixels[None]))[0])
-        alike = strangeness <= self.likeness.limit
+        return Prepared(rgb.shape[1], rgb.shape[0], pixels, strangeness, strangeness <= self.likeness.limit)
+
+    def told(self, picture: Prepared, seen: Seen | None, row: int) -> ImageAnswer:
+        """The answer for a picture, where the network saw it in this row of a batch; an unlike one needs no network."""
+        classified = None
+        if picture.is_alike:
+            assert seen is not None, "a picture that is alike was not shown to the network"
+            classified = self._classified(seen.logits[row], seen.features[row], seen.maps[row])
         return ImageAnswer(
-            width=rgb.shape[1],
-            height=rgb.shape[0],
-            strangeness=strangeness,
+            width=picture.width,
+            height=picture.height,
+            strangeness=picture.strangeness,
             limit=self.likeness.limit,
-            stranger_share=self.likeness.stranger_share(strangeness),
-            classified=self._classified(seen.logits[0], features, seen.maps[0]) if alike else None,
+            stranger_share=self.likeness.stranger_share(picture.strangeness),
+            classified=classified,
         )
 
     def _classified(self, logits: np.ndarray, features: np.ndarray, maps: np.ndarray) -> Classified:
