@@ -31,7 +31,8 @@ for command in DATA_COMMANDS:
     data_app.command()(command)
 for command in COMMANDS:
     app.command()(command)
-app.command("app")(serving.serve)
+app.command("app")(serving.page)
+app.command("serve")(serving.serve)
 
 
 def main() -> None:

@@ -191,12 +191,12 @@ class Answerer:
         strangeness = float(self.likeness.strangeness(appearance(pixels[None]))[0])
         return Prepared(rgb.shape[1], rgb.shape[0], pixels, strangeness, strangeness <= self.likeness.limit)
 
-    def told(self, picture: Prepared, seen: Seen | None, row: int) -> ImageAnswer:
+    def told(self, picture: Prepared, seen: Seen | None, row: int, *, neighbours: int = NEIGHBOURS) -> ImageAnswer:
         """The answer for a picture, where the network saw it in this row of a batch; an unlike one needs no network."""
         classified = None
         if picture.is_alike:
             assert seen is not None, "a picture that is alike was not shown to the network"
-            classified = self._classified(seen.logits[row], seen.features[row], seen.maps[row])
+            classified = self._classified(seen.logits[row], seen.features[row], seen.maps[row], neighbours)
         return ImageAnswer(
             width=picture.width,
             height=picture.height,
@@ -206,7 +206,7 @@ class Answerer:
             classified=classified,
         )
 
-    def _classified(self, logits: np.ndarray, features: np.ndarray, maps: np.ndarray) -> Classified:
+    def _classified(self, logits: np.ndarray, features: np.ndarray, maps: np.ndarray, neighbours: int) -> Classified:
         probabilities = probabilities_from_logits(logits[None].astype(np.float64), self.looker.card.temperature)
         return Classified(
             probabilities=probabilities[0],
@@ -214,12 +214,12 @@ class Answerer:
             called=bool(self.point.is_positive(probabilities)[0]),
             maps=maps,
             scale=shared_scale(maps),
-            neighbours=tuple(self._neighbours(features)),
+            neighbours=tuple(self._neighbours(features, neighbours)) if neighbours else (),
         )
 
-    def _neighbours(self, features: np.ndarray) -> list[Neighbour]:
+    def _neighbours(self, features: np.ndarray, n: int) -> list[Neighbour]:
         store, similarity = self.store, self.store.similarity(features)
-        rows = np.argsort(-similarity, kind="stable")[:NEIGHBOURS]
+        rows = np.argsort(-similarity, kind="stable")[:n]
         return [
             Neighbour(
                 row=int(row),
