@@ -10,7 +10,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import drawn_data  # pytest's own fixtures, drawn alike in every process
-
 from melascope.config import read_recipe
 from melascope.models.train import Trainer
 from melascope.stages.training import validation_figures

@@ -1,5 +1,7 @@
 """Which small evaluation do the report's tests show?"""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from melascope.classes import CLASSES
 from melascope.evaluation.evaluate import evaluate
 from melascope.evaluation.operating_point import choose_operating_point
 from melascope.tables.predictions import Predictions, PredictionsOrigin
+from run_folder import write_run
 
 
 def column(values) -> np.ndarray:
@@ -56,3 +59,9 @@ def judge():
         return evaluate(table, point, draws=50), table
 
     return make
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory) -> Path:
+    """A run without plots and gallery; tests that change it work on a copy."""
+    return write_run(tmp_path_factory.mktemp("runs") / "drawn")

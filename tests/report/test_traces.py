@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from melascope.report.document import Traced
 from melascope.report.traces import Traces, written
 
 HEADER = "group,figure,class,at,unit,value,low,high,n,n_lesions,not_applicable\n"
@@ -65,3 +66,8 @@ def test_a_share_that_is_not_whole_is_never_rounded_to_none():
     assert written(0.0004, None, None, digits=2, form="percent") == "0.04 %"
     assert written(0.9999, None, None, digits=2, form="missed percent") == "0.01 %"
     assert written(0.9996, 0.99, 1.0, digits=2, form="") == "0.9996 [0.9900, 1.0000]"
+
+
+def test_a_number_knows_its_place():
+    number = Traced("0.83", "evaluation/figures.csv", ("all", "auroc"), "n")
+    assert number.where == "evaluation/figures.csv: all | auroc → n"
