@@ -9,18 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/melascope"
 FLOORS = (
-    "tables",
-    "data",
-    "models",
-    "inference",
-    "evaluation",
-    "explain",
-    "gallery",
-    "report",
-    "stages",
-    "app",
-    "service",
-    "cli",
+    *("tables", "data", "models", "inference", "evaluation", "explain", "gallery", "report", "stages"),
+    *("app", "service", "cli"),
 )
 LOOSE = ("classes.py", "errors.py", "config.py", "files.py")
 HOUSE, START, END = "## The house", "src/melascope/\n", "scripts/gradcam_image.py"
