@@ -20,8 +20,8 @@ from melascope.classes import CLASSES
 from melascope.data.sources import read_dataset
 from melascope.data.sources.phantom import write_phantom
 from melascope.evaluation.operating_point import choose_operating_point
-from melascope.gallery.case import build_cases, workers_for
 from melascope.gallery.facts import gallery_facts
+from melascope.gallery.gathering import build_cases, workers_for
 from melascope.gallery.render import write_gallery
 from melascope.gallery.selection import EVERY, select_cases
 from melascope.tables.lesions import LesionTable

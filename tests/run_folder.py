@@ -14,8 +14,8 @@ from melascope.evaluation.evaluate import evaluate
 from melascope.evaluation.operating_point import OperatingPoint, choose_operating_point
 from melascope.evaluation.record import Evaluation
 from melascope.files import make_folder, write_json, write_text
-from melascope.gallery.case import build_cases
 from melascope.gallery.facts import gallery_facts
+from melascope.gallery.gathering import build_cases
 from melascope.gallery.render import write_gallery
 from melascope.gallery.selection import select_cases
 from melascope.report.class_plots import save_confusion, save_recall

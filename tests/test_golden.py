@@ -13,8 +13,8 @@ from PIL import Image
 from melascope.classes import CLASSES
 from melascope.evaluation.evaluate import evaluate
 from melascope.evaluation.operating_point import choose_operating_point
-from melascope.gallery.case import build_cases
 from melascope.gallery.facts import gallery_facts
+from melascope.gallery.gathering import build_cases
 from melascope.gallery.render import write_gallery
 from melascope.gallery.selection import select_cases
 from melascope.tables.lesions import LesionTable

@@ -13,7 +13,8 @@ from PIL import Image
 from melascope.classes import CLASSES, MEL
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.explain.mask_scores import score_map
-from melascope.gallery.case import DATASET_MASK, NO_MASK, Case, Price, SameLesion
+from melascope.gallery.case import Case, Price, SameLesion
+from melascope.gallery.gathering import DATASET_MASK, NO_MASK
 from melascope.gallery.outlines import outline_path
 from melascope.tables.lesions import LesionTable
 from melascope.tables.maps import MapStore

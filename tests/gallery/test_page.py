@@ -12,8 +12,8 @@ from PIL import Image
 
 from browser import chromium, listen, needs_chromium, serious_findings, until
 from melascope.explain.overlay import render_overlay
-from melascope.gallery.case import build_cases
 from melascope.gallery.facts import gallery_facts
+from melascope.gallery.gathering import build_cases
 from melascope.gallery.render import write_gallery
 from melascope.gallery.selection import select_cases
 from melascope.gallery.tags import Tagged, read_tags

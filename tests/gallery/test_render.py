@@ -20,8 +20,8 @@ from melascope.classes import RESEARCH_ONLY
 from melascope.errors import DataError, OutputError
 from melascope.explain.overlay import draw_outline, render_overlay
 from melascope.gallery.card import Card
-from melascope.gallery.case import build_cases
 from melascope.gallery.facts import PHANTOM, gallery_facts
+from melascope.gallery.gathering import build_cases
 from melascope.gallery.notes import note_of
 from melascope.gallery.outcomes import NOT_HELD_OUT, ORDER, OUTCOMES
 from melascope.gallery.pictures import Pictures

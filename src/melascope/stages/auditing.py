@@ -11,8 +11,8 @@ import numpy as np
 from melascope.data.sources import read_dataset
 from melascope.evaluation.evaluate import Evaluation, Group
 from melascope.evaluation.operating_point import OperatingPoint
-from melascope.gallery.case import build_cases, workers_for
 from melascope.gallery.facts import gallery_facts
+from melascope.gallery.gathering import build_cases, workers_for
 from melascope.gallery.render import write_gallery
 from melascope.gallery.selection import select_cases
 from melascope.gallery.tags import read_tags

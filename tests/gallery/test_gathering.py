@@ -9,7 +9,7 @@ import pytest
 
 from melascope.classes import CLASSES, MEL
 from melascope.errors import DataError, RunError
-from melascope.gallery.case import build_cases
+from melascope.gallery.gathering import build_cases
 from melascope.gallery.selection import Selection, select_cases
 from melascope.tables.results import NotApplicable
 
