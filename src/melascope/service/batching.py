@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,16 @@ import numpy as np
 from melascope.service.limits import Limits
 from melascope.service.metrics import Metrics
 from melascope.stages.looking import Seen
+
+NICE = 5
+"""How far the threads that compute step back behind the one that talks to clients."""
+
+
+def step_back() -> None:
+    """Let the calling thread compute only where the one that talks to clients does not want to (Linux: nice +5)."""
+    if hasattr(os, "setpriority"):
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,7 @@ class Batcher:
         self._thread.join(timeout=self._limits.deadline_s)
 
     def _work(self) -> None:
+        step_back()
         while (first := self._waiting.get()) is not None:
             batch, more = self._gathered(first)
             wanted = [one for one in batch if one.answer.set_running_or_notify_cancel()]

@@ -33,7 +33,7 @@ from melascope.service.answers import (
     model_name,
     predict_answer,
 )
-from melascope.service.batching import Batcher
+from melascope.service.batching import Batcher, step_back
 from melascope.service.card import ModelCard, card_of
 from melascope.service.gate import Entry, Gate
 from melascope.service.limits import Limits
@@ -64,7 +64,7 @@ class Service:
 
     @classmethod
     def of(cls, answerer: Answerer, limits: Limits, metrics: Metrics) -> Service:
-        threads = ThreadPoolExecutor(limits.decoders, thread_name_prefix="pictures")
+        threads = ThreadPoolExecutor(limits.decoders, thread_name_prefix="pictures", initializer=step_back)
         batcher = Batcher(answerer.looker.look, limits, metrics)
         return cls(answerer, model_name(answerer), limits, metrics, Places(limits, metrics), batcher, threads)
 
