@@ -6,11 +6,11 @@ import base64
 from functools import lru_cache
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from melascope.app.examples import examples
-from melascope.classes import CLASS_NAMES, CLASSES, RESEARCH_ONLY
+from melascope.classes import CLASS_NAMES, CLASSES
 from melascope.errors import MelascopeError
 from melascope.evaluation.decisions import Decision
 from melascope.evaluation.evaluate import Evaluation
@@ -23,6 +23,7 @@ from melascope.gallery.wording import DX_TYPES, probability
 from melascope.stages.answering import Answerer
 from melascope.tables.results import Estimate, NotApplicable
 from melascope.tables.runs import RunDirectory
+from melascope.templating import environment
 
 SCRIPTS = ("gallery_1_data.js", "gallery_2_draw.js", "gallery_3_dom.js", "app.js")
 STYLES = ("gallery.css", "app.css")
@@ -33,27 +34,18 @@ _ROOM = 0.07  # of the scale's length, between two numbers below it
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("melascope"),
-        autoescape=lambda name: name is not None and name.endswith(".html"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"probability": probability}
-    environment.globals |= {"PHANTOM": PHANTOM, "RESEARCH_ONLY": RESEARCH_ONLY}
-    return environment
+def _templates() -> Environment:
+    return environment({"probability": probability}, PHANTOM=PHANTOM)
 
 
 def script() -> str:
     """The page's JavaScript."""
-    return "".join(_environment().get_template(name).render() for name in SCRIPTS)
+    return "".join(_templates().get_template(name).render() for name in SCRIPTS)
 
 
 def style() -> str:
     """The page's CSS."""
-    return "".join(_environment().get_template(name).render() for name in STYLES)
+    return "".join(_templates().get_template(name).render() for name in STYLES)
 
 
 def page_html(answerer: Answerer, *, max_bytes: int, keeps: bool) -> str:
@@ -78,7 +70,7 @@ def page_html(answerer: Answerer, *, max_bytes: int, keeps: bool) -> str:
         "ticks": _ticks(point.threshold),
     }
     return (
-        _environment()
+        _templates()
         .get_template("app.html")
         .render(
             run=run.name,

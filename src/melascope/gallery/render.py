@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
-from melascope.classes import RESEARCH_ONLY
 from melascope.errors import DataError
 from melascope.files import atomic_folder, make_folder, sha256_bytes, write_manifest, write_text
 from melascope.gallery.card import Card
@@ -24,6 +21,7 @@ from melascope.gallery.selection import EVERY
 from melascope.gallery.tags import Tagged
 from melascope.gallery.wording import code, percent, probability
 from melascope.tables.results import NotApplicable
+from melascope.templating import environment, page_policy
 from melascope.workers import in_order
 
 KIND = "melascope gallery"
@@ -113,11 +111,11 @@ def is_telling(case: Case) -> bool:
 
 def page_html(cards: Sequence[Card], facts: GalleryFacts, tags: Mapping[str, Tagged] | None = None) -> str:
     """The whole page; style, script and cases stand in it, and its policy allows these and nothing else."""
-    environment = _environment()
-    style = environment.get_template("gallery.css").render()
-    script = "".join(environment.get_template(name).render() for name in SCRIPTS)
+    templates = _templates()
+    style = templates.get_template("gallery.css").render()
+    script = "".join(templates.get_template(name).render() for name in SCRIPTS)
     about = about_of(cards, tags or {}, _gallery_id(facts), images=IMAGES)
-    return environment.get_template("gallery.html").render(
+    return templates.get_template("gallery.html").render(
         facts=facts,
         n_cards=len(cards),
         n_tested=sum(bool(card.case.tests) for card in cards),
@@ -127,10 +125,7 @@ def page_html(cards: Sequence[Card], facts: GalleryFacts, tags: Mapping[str, Tag
         about=Markup(as_script_text(about)),
         packed_facts=Markup(packed(facts_of(cards))),
         blocks=[Markup(block) for block in detail_blocks(cards)],
-        policy=(
-            f"default-src 'none'; img-src 'self' file:; style-src {_source(style)}; script-src {_source(script)}; "
-            "base-uri 'none'; form-action 'none'"
-        ),
+        policy=page_policy(images="'self' file:", style=style, script=script),
         ramp=ramp(),
     )
 
@@ -144,7 +139,7 @@ def figures_markdown(cards: Sequence[Card], facts: GalleryFacts) -> str:
     """`FIGURES.md`, in the form of the seed's notes."""
     telling = [card for card in cards if is_telling(card.case)]
     return (
-        _environment()
+        _templates()
         .get_template("FIGURES.md")
         .render(
             facts=facts,
@@ -155,35 +150,13 @@ def figures_markdown(cards: Sequence[Card], facts: GalleryFacts) -> str:
     )
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("melascope"),
-        autoescape=lambda name: name is not None and name.endswith(".html"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "code": code,
-        "percent": percent,
-        "probability": probability,
-        "figure": _figure,
-    }
-    environment.tests["undefined_figure"] = lambda figure: isinstance(figure, NotApplicable)
-    environment.globals |= {
-        "IMAGES": IMAGES,
-        "PHANTOM": PHANTOM,
-        "RESEARCH_ONLY": RESEARCH_ONLY,
-    }
-    return environment
+def _templates() -> Environment:
+    words = {"code": code, "percent": percent, "probability": probability, "figure": _figure}
+    templates = environment(words, IMAGES=IMAGES, PHANTOM=PHANTOM)
+    templates.tests["undefined_figure"] = lambda figure: isinstance(figure, NotApplicable)
+    return templates
 
 
 def _figure(value: float) -> str:
     """A share with three decimals, a larger number with two."""
     return f"{value:.3f}" if abs(value) <= 1 else f"{value:.2f}"
-
-
-def _source(text: str) -> str:
-    """A content-security-policy source that allows exactly this text."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode()}'"

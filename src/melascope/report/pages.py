@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import re
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
-from melascope.classes import RESEARCH_ONLY
 from melascope.files import atomic_folder, write_manifest, write_text
 from melascope.gallery.facts import PHANTOM
 from melascope.gallery.wording import code
 from melascope.report.build import Report
 from melascope.report.document import Code, Part, Strong, Text, Traced, where_from
 from melascope.report.run_record import RunRecord
+from melascope.templating import environment, page_policy
 
 KIND = "melascope report"
 PAGE, MARKDOWN = "report.html", "report.md"
@@ -55,11 +53,10 @@ def write_report(report: Report, record: RunRecord, out: Path) -> Path:
 
 def report_html(report: Report) -> str:
     """The page: no script, no request; its policy allows its own style and the pictures that stand in it."""
-    environment = _environment()
-    style = environment.get_template("gallery.css").render() + environment.get_template("report.css").render()
-    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return environment.get_template("report.html").render(report=report, style=Markup(style), policy=policy)
+    templates = _templates()
+    style = templates.get_template("gallery.css").render() + templates.get_template("report.css").render()
+    policy = page_policy(images="data:", style=style)
+    return templates.get_template("report.html").render(report=report, style=Markup(style), policy=policy)
 
 
 def report_markdown(report: Report, record: RunRecord, out: Path) -> str:
@@ -69,23 +66,14 @@ def report_markdown(report: Report, record: RunRecord, out: Path) -> str:
         picture = record.traces.path(file).with_suffix(".png")
         return Path(os.path.relpath(picture.resolve(), out.resolve())).as_posix().replace(" ", "%20")
 
-    text = _environment().get_template("report.md").render(report=report, linked=linked)
+    text = _templates().get_template("report.md").render(report=report, linked=linked)
     lines = "\n".join(line.rstrip() for line in text.splitlines())
     return re.sub(r"\n{3,}", "\n\n", lines).strip() + "\n"
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("melascope"),
-        autoescape=lambda name: name is not None and name.endswith(".html"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"markup": as_html, "md": as_markdown, "md_cell": _as_cell, "codespan": code}
-    environment.globals |= {"PHANTOM": PHANTOM, "RESEARCH_ONLY": RESEARCH_ONLY, "where_from": where_from}
-    return environment
+def _templates() -> Environment:
+    filters = {"markup": as_html, "md": as_markdown, "md_cell": _as_cell, "codespan": code}
+    return environment(filters, PHANTOM=PHANTOM, where_from=where_from)
 
 
 def as_html(text: Text | str) -> Markup:
