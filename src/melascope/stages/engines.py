@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -68,9 +69,9 @@ def open_engine(place: Path, *, engine: str = "auto", threads: int = 0, reporter
             raise ExportError("A graph is not asked through torch.", where=place, fix="name the run instead")
         return _of_graph(Session.open(place, threads=threads))
     run = RunDirectory.open(place)
-    graph, stale = _graph_of(run, threads)
+    graph, stale = present_graph(run, threads)
     if graph and engine != "torch":
-        return graph
+        return _of_graph(graph)
     if engine == "graph":
         raise ExportError(stale or "The run has no exported graph.", where=run.root, fix=f"melascope export {run.root}")
     if stale and reporter and engine == "auto":
@@ -89,29 +90,36 @@ def _of_graph(session: Session) -> Engine:
     )
 
 
-def _graph_of(run: RunDirectory, threads: int) -> tuple[Engine | None, str]:
-    """The exact graph of a run, or why it is of no use."""
+def present_graph(run: RunDirectory, threads: int = 0) -> tuple[Session | None, str]:
+    """The run's exact exported graph; None where there is none, and why one that is there is of no use."""
     path = run.export / "model.onnx"
     if not path.is_file():
         return None, ""
-    card, _ = run.checkpoint()
-    engine = _of_graph(Session.open(path, threads=threads))
+    session, (card, _) = Session.open(path, threads=threads), run.checkpoint()
     point = OperatingPoint.read(run.operating_point) if run.operating_point.is_file() else None
-    then, now = (one.sha256 if one else "" for one in (engine.point, point))
-    if (engine.card.weights_sha256, engine.card.temperature, then) != (card.weights_sha256, card.temperature, now):
+    exported, of = session.card.operating_point, session.card.checkpoint
+    then, now = OperatingPoint.from_json(exported).sha256 if exported else "", point.sha256 if point else ""
+    if (of.weights_sha256, of.temperature, then) != (card.weights_sha256, card.temperature, now):
         return None, "The exported graph is of other weights, another temperature or another threshold than the run's:"
-    return engine, ""
+    return session, ""
 
 
-def _of_network(run: RunDirectory) -> Engine:
+@contextmanager
+def torch_instead(run: RunDirectory) -> Iterator[None]:
+    """Where a graph will not do: what is imported below needs torch, and says so where it is not installed."""
     try:
-        from melascope.models.classifier import Classifier
+        yield
     except ModuleNotFoundError as error:
         raise MelascopeError(
-            f"The run has no exported graph, and {error.name} is not installed.",
+            f"The run has no exported graph that will do, and {error.name} is not installed.",
             where=run.root,
             fix="pip install 'melascope[train]', or export the run on a machine that has it",
         ) from error
+
+
+def _of_network(run: RunDirectory) -> Engine:
+    with torch_instead(run):
+        from melascope.models.classifier import Classifier
     classifier = Classifier.load(run)
     point = OperatingPoint.read(run.operating_point) if run.operating_point.is_file() else None
     return Engine("torch", classifier.card, classifier.logits, point, run.name)

@@ -9,9 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from melascope.errors import ExplainError, MelascopeError
-from melascope.evaluation.operating_point import OperatingPoint
-from melascope.inference.session import Session
+from melascope.errors import ExplainError
+from melascope.stages.engines import present_graph, torch_instead
 from melascope.tables.cell_places import CellPlaces
 from melascope.tables.runs import CheckpointCard, RunDirectory
 
@@ -76,28 +75,17 @@ class Looker:
 
 
 def _of_graph(run: RunDirectory) -> Looker | None:
-    path = run.export / "model.onnx"
-    if not path.is_file():
+    session, _ = present_graph(run)
+    if session is None or (about := session.card.maps) is None:
         return None
-    session, (card, _) = Session.open(path), run.checkpoint()
-    about, of = session.card.maps, session.card.checkpoint
-    point = OperatingPoint.read(run.operating_point).sha256 if run.operating_point.is_file() else ""
-    then = OperatingPoint.from_json(session.card.operating_point).sha256 if session.card.operating_point else ""
-    if about is None or (of.weights_sha256, of.temperature, then) != (card.weights_sha256, card.temperature, point):
-        return None
-    return Looker(path.name, card, about.method, about.layer, about.unit, CellPlaces.from_json(about.places), session)
+    places = CellPlaces.from_json(about.places)
+    return Looker(session.path.name, run.checkpoint()[0], about.method, about.layer, about.unit, places, session)
 
 
 def _of_network(run: RunDirectory) -> Looker:
-    try:
+    with torch_instead(run):
         from melascope.explain.maps import MapEngine
         from melascope.models.classifier import Classifier
-    except ModuleNotFoundError as error:
-        raise MelascopeError(
-            f"The run has no exported graph with maps, and {error.name} is not installed.",
-            where=run.root,
-            fix="pip install 'melascope[train]', or export the run on a machine that has it",
-        ) from error
     classifier = Classifier.load(run)
     card, size = classifier.card, (classifier.card.input_height, classifier.card.input_width)
     engine = MapEngine(classifier.network, probe_size=size)
