@@ -11,10 +11,9 @@ import numpy as np
 
 from melascope.errors import OperatingPointError, RunError
 from melascope.evaluation.rules import choose_threshold, lower_bound, validation_candidates
-from melascope.evaluation.target import is_target, target_name, target_score
+from melascope.evaluation.target import is_called, is_target, target_name, target_score
 from melascope.files import canonical_json, read_json, sha256_bytes, write_json
 from melascope.tables.predictions import Predictions
-from melascope.tables.probabilities import steady
 
 __all__ = ["OperatingPoint", "choose_operating_point", "is_target", "target_name", "target_score"]
 
@@ -92,7 +91,7 @@ class OperatingPoint:
 
     def is_positive(self, probabilities: np.ndarray) -> np.ndarray:
         """(n,) bool: the decision for each row of `probabilities` (n, 7)."""
-        return self.score(probabilities) >= steady(self.threshold)  # older points stand at a float's full precision
+        return is_called(self.score(probabilities), self.threshold)
 
     def check_fits(self, predictions: Predictions) -> tuple[str, ...]:
         """Refuse a table that another model or temperature made; say what could not be checked.

@@ -21,6 +21,11 @@ def target_score(probabilities: np.ndarray, target: tuple[str, ...]) -> np.ndarr
     return steady(score)
 
 
+def is_called(score: np.ndarray, threshold: float) -> np.ndarray:
+    """(n,) bool: P(target) reaches the threshold, rounded as scores are: older points stand at a float's precision."""
+    return score >= steady(np.array(threshold))
+
+
 def is_target(labels: np.ndarray, target: tuple[str, ...]) -> np.ndarray:
     """(n,) bool: the label (column in `CLASSES`) is of a target class."""
     return np.isin(labels, [CLASSES.index(name) for name in target])

@@ -10,7 +10,8 @@ import numpy as np
 from melascope.classes import CLASSES
 from melascope.data.pixels import resize_image
 from melascope.errors import ExplainError
-from melascope.tables.probabilities import probabilities_from_logits, steady
+from melascope.evaluation.target import is_called, target_score
+from melascope.tables.probabilities import probabilities_from_logits
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 """(n, input_height, input_width, 3) uint8 -> logits (n, 7) float, e.g. `Classifier.logits`."""
@@ -96,7 +97,7 @@ class Asker:
         probabilities = probabilities_from_logits(logits, self.temperature)
         wanted = np.isin(CLASSES, self.target)
         scaled = logits / self.temperature
-        p_target = probabilities[:, wanted].sum(axis=1)
+        p_target = target_score(probabilities, self.target)
         log_odds = np.logaddexp.reduce(scaled[:, wanted], axis=1) - np.logaddexp.reduce(scaled[:, ~wanted], axis=1)
-        positive = None if self.threshold is None else p_target >= steady(np.array(self.threshold))
+        positive = None if self.threshold is None else is_called(p_target, self.threshold)
         return Answers(probabilities, p_target, log_odds, positive)
