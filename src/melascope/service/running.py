@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -104,4 +105,5 @@ def _raise_descriptors(limits: Limits) -> None:
     wanted = limits.connections + 256
     if soft != resource.RLIM_INFINITY and soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        with suppress(OSError, ValueError):  # a container may forbid it
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -155,6 +155,7 @@ def create_service(answerer: Answerer, limits: Limits, metrics: Metrics, entry: 
         docs_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     _add_questions(server, service, keyed)
