@@ -74,6 +74,7 @@ def serve(
     max_body: Annotated[float, typer.Option(help="Largest picture file, in MiB.")] = 16,
     max_bodies: Annotated[float, typer.Option(help="All pictures that are in memory together, in MiB.")] = 256,
     connections: Annotated[int, typer.Option(help="Open connections.")] = 512,
+    patience: Annotated[float, typer.Option(help="Seconds that a client may send or take nothing to speak of.")] = 8,
     data: Annotated[Path | None, typer.Option(help="The data set's folder, if it has moved; needed once.")] = None,
     log: Annotated[bool, typer.Option(help="A line of JSON a request on stderr.")] = True,
 ) -> None:
@@ -94,6 +95,7 @@ def serve(
         max_body=int(max_body * MIB),
         max_bodies=int(max_bodies * MIB),
         connections=connections,
+        patience_s=patience,
     )
     entry = Entry(keys, tuple(name or ()), tuple(cors_origin or ()))
     with torch_needed():
