@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from hostile_words import HOSTILE as WORDS
 from melascope.app.running import listening, server_of
 from melascope.app.server import create_app
 from melascope.classes import CLASSES
@@ -33,15 +34,8 @@ from melascope.tables.runs import CheckpointCard, RunDirectory
 WIDTH, HEIGHT = 48, 36
 THRESHOLD = 0.2
 HOSTILE = "<img src=x onerror=alert(1)>"
-_TRIES = (
-    *("<script>alert(1)</script>", "</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>"),
-    *('"><svg onload=alert(1)>', "javascript:alert(1)", "'-alert(1)-'", "{{7*7}}", "${alert(1)}", "<!--", "]]>"),
-    *("&lt;script&gt;alert(1)&lt;/script&gt;", "\u2028alert(1)", "`${alert(1)}`", "**<b>**", "../../etc/passwd"),
-    *("%3Cscript%3E", "\\u003cscript\\u003e", "<iframe srcdoc='<script>parent.alert(1)</script>'>"),
-    *("<style>*{display:none}</style>", "a\r\nSet-Cookie: x=1"),
-)
-HOSTILE_WORDS = tuple(f"{word}{number}" for number in range(5) for word in _TRIES)
-"""A hundred tries to run something."""
+HOSTILE_WORDS = tuple(f"{word}{number}" for number in range(4) for word in (*WORDS, "a\r\nSet-Cookie: x=1"))
+"""A hundred tries to run something, and four to set a header."""
 
 CARD = CheckpointCard(
     weights="w", weights_sha256="a" * 64, backbone="set", dropout=0, drop_path=0, class_order=CLASSES,
