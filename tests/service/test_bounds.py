@@ -69,7 +69,7 @@ def test_a_full_queue_refuses_with_a_time_to_come_again_while_health_answers(wor
 
 def test_a_picture_that_waits_too_long_is_told_so_and_not_computed(world, good):
     gate = Gate()
-    limits = Limits(deadline_s=0.6, batch=1)
+    limits = Limits(deadline_s=1.5, batch=1)
     with serving_service(slowed(world, gate), limits) as served, ThreadPoolExecutor(3) as pool:
         late = [one.result() for one in [pool.submit(served.ask, "POST", "/v1/predict", good) for _ in range(3)]]
         assert [(one.status, one.json()["code"]) for one in late] == [(503, "deadline_passed")] * 3

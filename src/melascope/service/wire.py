@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable
 
 import h11
@@ -18,6 +19,9 @@ from melascope.service.refusals import STATUS, Problem
 
 LINGER_S = 2.0
 """How long the rest of a body is thrown away after an early answer, so that the client can read that."""
+
+SEND_BUFFER = 2**18
+"""Bytes of an answer that the kernel may hold for a client; left to itself it holds megabytes for who reads none."""
 
 HEAD, BODY, REST, ANSWER = "head", "body", "rest", "answer"
 """What is waited for: the head of a request, its body, the rest of a body nobody wants, that an answer is taken."""
@@ -53,6 +57,9 @@ def protocol(limits: Limits, cut: Callable[[str], None]) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            line = transport.get_extra_info("socket")
+            if line is not None:
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             self._watch()
 
         def data_received(self, data: bytes) -> None:
