@@ -127,10 +127,11 @@ def write_manifest(folder: Path, **facts: Any) -> Path:
     folder = Path(folder)
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST and ".tmp-" not in path.name
+        for place, _, names in os.walk(folder)
+        for path in (Path(place, name) for name in names if name != MANIFEST and ".tmp-" not in name)
+        if path.is_file()
     }
-    return write_json(folder / MANIFEST, {**facts, "files": files})
+    return write_json(folder / MANIFEST, {**facts, "files": dict(sorted(files.items()))})
 
 
 @contextmanager

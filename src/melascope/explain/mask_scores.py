@@ -89,18 +89,18 @@ def centred_gaussian(height: int, width: int, sd: float = 0.5) -> np.ndarray:
 
 
 def _matched_iou(evidence: np.ndarray, mask: np.ndarray) -> float:
-    size = int(mask.sum())
+    size = np.count_nonzero(mask)
     lowest = np.partition(evidence, evidence.size - size, axis=None)[evidence.size - size]
     slack = _TIE * float(evidence.max())
     above, tied = evidence > lowest + slack, np.abs(evidence - lowest) <= slack
-    share_of_tied = (size - above.sum()) / tied.sum()
-    both = mask[above].sum() + share_of_tied * mask[tied].sum()
+    share_of_tied = (size - np.count_nonzero(above)) / np.count_nonzero(tied)
+    both = np.count_nonzero(mask & above) + share_of_tied * np.count_nonzero(mask & tied)
     return float(both / (2 * size - both))
 
 
 def _nearest_to_middle(tied: np.ndarray) -> tuple[int, int]:
     """(x, y) of the True pixel nearest to the mean place of all: one that is itself among the highest."""
-    rows, columns = np.nonzero(tied)
+    rows, columns = np.divmod(np.flatnonzero(tied), tied.shape[1])
     away = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2
     nearest = int(away.argmin())
     return int(columns[nearest]), int(rows[nearest])

@@ -70,15 +70,15 @@ def build_cases(
         Case(
             **_said(scored, int(row)),
             **seen,
+            maps=look.maps,
+            places=look.places,
             reasons=selection.reasons,
             threshold=operating_point.threshold,
             root=table.root,
             path=path,
-            mask_path=mask_path,
+            mask_path=look.mask_path,
         )
-        for selection, row, seen, path, mask_path in zip(
-            selections, rows, shown, table.path, table.mask_path, strict=True
-        )
+        for selection, row, look, seen, path in zip(selections, rows, looks, shown, table.path, strict=True)
     ]
 
 
@@ -221,8 +221,6 @@ def _shown(look: _Look) -> dict:
     small = None if mask is None else sized_mask(mask)  # a map has few cells: a share of it needs no more pixels
     cells = (look.maps[CLASSES.index(name)] for name in shown)
     return {
-        "maps": look.maps,
-        "places": look.places,
         "scale": shared_scale(look.maps),
         "shown": shown,
         "map_scores": tuple(NO_MASK if small is None else score_map(one, small, look.places) for one in cells),
