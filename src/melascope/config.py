@@ -163,6 +163,44 @@ class Experiment(Strict):
         return folds
 
 
+class SegmenterNetworkRecipe(Strict):
+    """Which segmentation network, of segmentation_models_pytorch; its weights start from random numbers."""
+
+    decoder: Literal["fpn", "unet"] = "fpn"  # a row of models.segmenter.DECODERS
+    encoder: str = "mobilenetv3_small_100"  # a timm name
+    width: int = Field(64, ge=8, le=512)  # channels of the decoder
+    dropout: float = Field(0.2, ge=0, lt=1)
+
+
+class SegmenterTrainRecipe(Strict):
+    """How dice and cross-entropy loss are minimised; the epoch with the best mean Dice on validation is kept."""
+
+    epochs: int = Field(8, ge=1)
+    batch_size: int = Field(16, ge=2)
+    learning_rate: float = Field(1.5e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup_epochs: float = Field(0.5, ge=0)
+    ema_decay: float = Field(0.998, gt=0, lt=1)
+
+
+class SegmenterRecipe(Strict):
+    """A training of a lesion segmenter from start to end."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
+    seed: int = Field(1, ge=0)
+    network: SegmenterNetworkRecipe = SegmenterNetworkRecipe()
+    input: InputRecipe = InputRecipe(width=128, height=96)
+    augment: AugmentRecipe = AugmentRecipe()
+    train: SegmenterTrainRecipe = SegmenterTrainRecipe()
+
+
+def read_segmenter_recipe(path: Path, **changes: Any) -> SegmenterRecipe:
+    """Read a segmenter's TOML recipe; `changes` and errors as in `read_recipe`."""
+    content = _toml(path) | {key: value for key, value in changes.items() if value is not None}
+    return validated(SegmenterRecipe, content, where=path)
+
+
 def read_experiment(path: Path) -> tuple[Experiment, list[Recipe]]:
     """A list in TOML and the recipes that it names; errors as in `read_recipe`."""
     listed = validated(Experiment, _toml(path), where=path)
@@ -248,8 +286,8 @@ def _keys_beside(model: type[BaseModel], path: list[str]) -> list[str]:
     return list(model.model_fields)
 
 
-def recipe_toml(recipe: Recipe) -> str:
-    """The resolved recipe as TOML text that `read_recipe` reads back."""
+def recipe_toml(recipe: Recipe | SegmenterRecipe) -> str:
+    """The resolved recipe as TOML text that `read_recipe` or `read_segmenter_recipe` reads back."""
     lines: list[str] = []
     for key, value in recipe.model_dump().items():
         if not isinstance(value, dict):
