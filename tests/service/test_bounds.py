@@ -74,7 +74,8 @@ def test_a_picture_that_waits_too_long_is_told_so_and_not_computed(world, good):
         late = [one.result() for one in [pool.submit(served.ask, "POST", "/v1/predict", good) for _ in range(3)]]
         assert [(one.status, one.json()["code"]) for one in late] == [(503, "deadline_passed")] * 3
         assert all("retry-after" in one.headers for one in late)
-        assert served.ask("GET", "/ready").json()["code"] == "stopping"  # its pass takes longer than the deadline
+        until(lambda: served.ask("GET", "/ready").status == 503)  # its pass takes longer than the deadline
+        assert served.ask("GET", "/ready").json()["code"] == "stopping"
         gate.open.set()
         until(lambda: served.ask("GET", "/ready").status == 200)
         assert served.ask("POST", "/v1/predict", good).status == 200

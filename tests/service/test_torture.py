@@ -1,4 +1,4 @@
-"""Do the service's rows of the hardening table hold at a small size? `tests/torture/service.py all --full`: at large."""
+"""Do the service's rows of the hardening table hold, small? At full size: `tests/torture/service.py all --full`."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ SLOW_KINDS: dict[str, tuple[bytes, bytes]] = {
     ),
     "body, then nothing": (HEAD + b"\r\n\xff\xd8\xff", b""),
     "second request, a byte a second": (b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\nGE", b"T"),
-    "takes nothing of its answers": (b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n" * 1000, b"\r\n"),
+    "takes nothing of its answers": (b"GET /v1/model-card HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n" * 1000, b"\r\n"),
 }  # fmt: skip
 """What a slow client sends first, and then each second."""
 

@@ -20,7 +20,7 @@ from melascope.service.refusals import STATUS, Problem
 LINGER_S = 2.0
 """How long the rest of a body is thrown away after an early answer, so that the client can read that."""
 
-SEND_BUFFER = 2**18
+SEND_BUFFER = 2**17
 """Bytes of an answer that the kernel may hold for a client; left to itself it holds megabytes for who reads none."""
 
 HEAD, BODY, REST, ANSWER = "head", "body", "rest", "answer"
