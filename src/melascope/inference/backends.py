@@ -33,15 +33,15 @@ class Backend:
     ----------
     endings : of the files that it reads
     precisions : that it can compute in, the first by default
-    load : (file, threads or 0 for all cores, precision) -> graph
+    load : (file, threads or 0 for all cores, precision; key of the card in its metadata) -> graph
     """
 
     endings: tuple[str, ...]
     precisions: tuple[str, ...]
-    load: Callable[[Path, int, str], Loaded]
+    load: Callable[..., Loaded]
 
 
-def _onnxruntime(path: Path, threads: int, _precision: str) -> Loaded:
+def _onnxruntime(path: Path, threads: int, _precision: str, *, key: str = KEY) -> Loaded:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -54,10 +54,10 @@ def _onnxruntime(path: Path, threads: int, _precision: str) -> Loaded:
     def run(pixels: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
         return session.run(list(outputs), {PIXELS: pixels})
 
-    return Loaded(run, session.get_modelmeta().custom_metadata_map.get(KEY))
+    return Loaded(run, session.get_modelmeta().custom_metadata_map.get(key))
 
 
-def _openvino(path: Path, threads: int, precision: str) -> Loaded:
+def _openvino(path: Path, threads: int, precision: str, *, key: str = KEY) -> Loaded:
     try:
         import openvino
     except ImportError as error:
@@ -77,7 +77,7 @@ def _openvino(path: Path, threads: int, precision: str) -> Loaded:
         request.infer({PIXELS: pixels})
         return [np.array(request.get_tensor(name).data) for name in outputs]
 
-    return Loaded(run, model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None)
+    return Loaded(run, model.get_rt_info([key]).astype(str) if model.has_rt_info([key]) else None)
 
 
 BACKENDS: dict[str, Backend] = {
