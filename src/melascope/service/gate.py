@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -84,10 +84,19 @@ class Gate:
     Parameters
     ----------
     routes : paths that are counted by name
+    early : why a request would be in vain, known before anything of it is looked at: under load most are
     """
 
-    def __init__(self, app: ASGIApp, *, entry: Entry, metrics: Metrics, routes: Collection[str]) -> None:
-        self.app, self.entry, self.metrics, self.routes = app, entry, metrics, frozenset(routes)
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        entry: Entry,
+        metrics: Metrics,
+        routes: Collection[str],
+        early: Callable[[Scope], Refusal | None],
+    ) -> None:
+        self.app, self.entry, self.metrics, self.routes, self.early = app, entry, metrics, frozenset(routes), early
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -106,7 +115,7 @@ class Gate:
                     headers.setdefault(name, value)
             await send(message)
 
-        refusal = self.entry.refusal(scope)
+        refusal = self.entry.refusal(scope) or self.early(scope)
         if refusal is not None:
             self.metrics.refused.labels(refusal.code).inc()
         try:

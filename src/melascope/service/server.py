@@ -14,7 +14,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from melascope.classes import CLASSES, RESEARCH_ONLY
 from melascope.data.decode import decode_image
@@ -45,6 +45,7 @@ from melascope.stages.answering import Answerer, ImageAnswer, Prepared
 LONGEST_SIDE = 1600
 """Of a picture that a map is laid over; a larger one is shown reduced."""
 
+PICTURE_PATHS = frozenset({"/v1/predict", "/v1/explain"})
 NAME = "the picture"  # what an error calls it: names that clients give are not even read
 TAKEN = "Save it as JPEG or PNG, without transparency, and send it again."
 Tell = Callable[[ImageAnswer, np.ndarray], Response]
@@ -73,6 +74,12 @@ class Service:
         self.batcher.stop()
         self.threads.shutdown(cancel_futures=True)
 
+    def early(self, scope: Scope) -> Refusal | None:
+        """Why a picture need not be sent at all: there is no place for it."""
+        if scope["method"] != "POST" or scope["path"] not in PICTURE_PATHS:
+            return None
+        return self.places.refusal_if_full(self.batcher.seconds_a_picture)
+
     async def answered(self, request: Request, tell: Tell) -> Response:
         """Take the picture in, wait for its turn, and tell what was found; all within the deadline.
 
@@ -80,7 +87,6 @@ class Service:
         ------
         Refusal : there is no result.
         """
-        self.places.refuse_if_full(self.batcher.seconds_a_picture)
         with self.places.account() as account:
             data = await body_of(request, account)
             with self.places.place(self.batcher.seconds_a_picture):
@@ -164,7 +170,7 @@ def create_service(answerer: Answerer, limits: Limits, metrics: Metrics, entry: 
     if keyed:
         _tell_of_keys(server)
     routes = {getattr(route, "path", "") for route in server.routes}
-    gate = Gate(server, entry=entry, metrics=metrics, routes=routes)
+    gate = Gate(server, entry=entry, metrics=metrics, routes=routes, early=service.early)
     if not entry.origins:
         return gate
     return CORSMiddleware(

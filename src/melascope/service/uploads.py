@@ -23,16 +23,18 @@ class Places:
     taken: int = 0
     held: int = 0
 
-    def refuse_if_full(self, seconds_a_picture: float) -> None:
-        """Refusal `queue_full` where there is no place: also before a body is read, as it would be in vain."""
-        if self.taken >= self.limits.queue:
-            wait = max(1, math.ceil(self.taken * seconds_a_picture))
-            raise busy("queue_full", f"{self.taken} pictures wait already.", wait)
+    def refusal_if_full(self, seconds_a_picture: float) -> Refusal | None:
+        """Refusal `queue_full` where there is no place; None where there is one."""
+        if self.taken < self.limits.queue:
+            return None
+        wait = max(1, math.ceil(self.taken * seconds_a_picture))
+        return busy("queue_full", f"{self.taken} pictures wait already.", wait)
 
     @contextmanager
     def place(self, seconds_a_picture: float) -> Iterator[None]:
         """A place in the queue."""
-        self.refuse_if_full(seconds_a_picture)
+        if (refusal := self.refusal_if_full(seconds_a_picture)) is not None:
+            raise refusal
         self._take(1, 0)
         try:
             yield
