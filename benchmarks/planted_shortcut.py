@@ -31,7 +31,7 @@ from melascope.explain.artefacts import ask_with_artefacts
 from melascope.explain.paired import ABSENT, FLOOR, FOUND
 from melascope.files import write_json
 from melascope.models.classifier import Classifier
-from melascope.stages.intervening import asker_of, specimens_of
+from melascope.stages.asking import asker_of, specimens_of
 from melascope.stages.reporting import Reporter
 from melascope.stages.training import start_run, train_run
 from melascope.tables.lesions import LesionTable

@@ -20,7 +20,7 @@ from small_release import encoded, picture
 from melascope.data import pixels
 from melascope.data.archive import read_member
 from melascope.data.decode import decode_image
-from melascope.data.pixels import PixelStore, resize_image
+from melascope.data.pixels import PixelStore, resize_image, resize_mask
 from melascope.data.sources import read_dataset
 from melascope.data.validate import validate
 from melascope.errors import DataError, ImageError, OutputError
@@ -247,3 +247,9 @@ def test_the_real_images_decode_quickly(shared, tmp_path):
 def test_the_file_lies_beside_its_card(release, tmp_path):
     store = PixelStore.build(read_dataset(release()), 16, 12, tmp_path / "store")
     assert store.path.parent == Path(tmp_path / "store") and store.path.name.startswith("pixels-16x12-")
+
+
+def test_a_mask_is_resized_to_the_nearest_pixel():
+    mask = np.array([[True, False], [False, True]])
+    np.testing.assert_array_equal(resize_mask(mask, 4, 6), np.kron(mask, np.ones((3, 2), dtype=bool)))
+    np.testing.assert_array_equal(resize_mask(np.kron(mask, np.ones((3, 3), dtype=bool)), 2, 2), mask)

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from melascope.errors import DataError
-from melascope.stages.intervening import own_images
+from melascope.stages.asking import own_images
 from melascope.stages.named_images import named_images
 
 

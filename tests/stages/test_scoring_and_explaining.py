@@ -245,9 +245,3 @@ def test_the_seeds_command_names_the_file_that_it_wrote(finished, few, tmp_path)
     lines = explain_one(finished, few.subset(np.array([0])), tmp_path / "overlay")
     assert lines[-1] == f"Overlay: {tmp_path / 'overlay.jpg'}"
     assert (tmp_path / "overlay.jpg").is_file()
-
-
-def test_a_mask_is_resized_to_the_nearest_pixel():
-    mask = np.array([[True, False], [False, True]])
-    np.testing.assert_array_equal(explaining.resize_mask(mask, 4, 6), np.kron(mask, np.ones((3, 2), dtype=bool)))
-    np.testing.assert_array_equal(explaining.resize_mask(np.kron(mask, np.ones((3, 3), dtype=bool)), 2, 2), mask)

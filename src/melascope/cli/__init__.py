@@ -9,7 +9,18 @@ import typer
 
 from melascope import __version__
 from melascope.classes import RESEARCH_ONLY
-from melascope.cli import data, experiment, exporting, intervening, judging, predicting, reporting, runs, serving
+from melascope.cli import (
+    data,
+    experiment,
+    exporting,
+    intervening,
+    judging,
+    predicting,
+    reporting,
+    runs,
+    segmenting,
+    serving,
+)
 from melascope.errors import MelascopeError
 
 app = typer.Typer(
@@ -21,6 +32,9 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Get, make, check and split a data set.")
 app.add_typer(data_app, name="data")
 
+segmenter_app = typer.Typer(no_args_is_help=True, help="Train and test the network that outlines lesions.")
+app.add_typer(segmenter_app, name="segmenter")
+
 DATA_COMMANDS = (data.fetch, data.phantom, data.validate, data.split, data.audit)
 COMMANDS = (
     *(runs.train, experiment.experiment, predicting.predict, judging.evaluate, judging.compare),
@@ -29,6 +43,8 @@ COMMANDS = (
 
 for command in DATA_COMMANDS:
     data_app.command()(command)
+for command in (segmenting.train, segmenting.evaluate):
+    segmenter_app.command()(command)
 for command in COMMANDS:
     app.command()(command)
 app.command("app")(serving.page)

@@ -25,9 +25,12 @@ ColumnMap = Annotated[
     str | None, typer.Option("--map-columns", help="Its columns under our names: image_id=file,dx=diagnosis")
 ]
 WordMap = Annotated[str | None, typer.Option("--map-labels", help="Its words as our classes: melanoma=mel,nevus=nv")]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="auto (the run's exported graph if there is one), graph or torch.")
+]
 Source = Annotated[str | None, typer.Option(help="ham10000, isic, phantom or image_folder; recognised if left out.")]
 
-TORCH_PACKAGES = frozenset({"torch", "torchvision", "timm", "lightning", "safetensors"})
+TORCH_PACKAGES = frozenset({"torch", "torchvision", "timm", "lightning", "safetensors", "segmentation_models_pytorch"})
 
 
 @contextmanager

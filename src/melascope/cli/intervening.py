@@ -29,13 +29,14 @@ def intervene(
     """What does an answer hang on? Parts hidden, kept or added, each beside a matched control."""
     with torch_needed():
         from melascope.stages import intervening
+        from melascope.stages.asking import own_images
         from melascope.stages.scoring import read_images
     from melascope.tables.runs import RunDirectory
 
     if dataset and cases:
         raise MelascopeError("--cases names single images, --dataset takes a split.", fix="leave one of them out")
     opened = RunDirectory.open(run)
-    table = read_images(images) if images else intervening.own_images(opened)
+    table = read_images(images) if images else own_images(opened)
     if dataset:
         lines = intervening.intervene_on_split(opened, table, out, Reporter(), split=split, seed=seed)
     else:

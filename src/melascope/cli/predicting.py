@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from melascope.cli.flags import ColumnMap, LabelsFile, WordMap, labels_from, next_command
+from melascope.cli.flags import ColumnMap, EngineName, LabelsFile, WordMap, labels_from, next_command
 from melascope.data.inputs import Source
 from melascope.errors import MelascopeError
 from melascope.stages.reporting import Reporter
@@ -31,9 +31,7 @@ def predict(
     labels: LabelsFile = None,
     map_columns: ColumnMap = None,
     map_labels: WordMap = None,
-    engine: Annotated[
-        str, typer.Option(help="auto (the run's exported graph if there is one), graph or torch.")
-    ] = "auto",
+    engine: EngineName = "auto",
     path_column: Annotated[str, typer.Option(help="Of a manifest: the column that holds paths.")] = "",
     shard: Annotated[str, typer.Option(help="With --out FOLDER: make the i-th of n shares, e.g. 3/16.")] = "1/1",
 ) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from melascope.cli.flags import (
     ColumnMap,
+    EngineName,
     LabelsFile,
     RunFolder,
     Source,
@@ -104,6 +105,7 @@ def explain(
     ] = "",
     picture: Annotated[str, typer.Option("--format", help="jpg, webp or png.")] = "jpg",
     fast: Annotated[bool, typer.Option("--fast", help="bfloat16: for pictures, never for numbers.")] = False,
+    engine: EngineName = "auto",
     labels: LabelsFile = None,
     map_columns: ColumnMap = None,
     map_labels: WordMap = None,
@@ -132,7 +134,7 @@ def explain(
         from melascope.stages.named_images import named_images
     from melascope.tables.runs import RunDirectory
 
-    request = MapRequest(method, layer, class_name, against, picture, fast)
+    request = MapRequest(method, layer, class_name, against, picture, fast, engine)
     opened = RunDirectory.open(run)
     table = named_images(opened, images, labels_from(labels, map_columns, map_labels))
     for line in explain_images(opened, table, out, Reporter(), request=request):
@@ -156,6 +158,7 @@ def gallery(
     fast: Annotated[
         bool, typer.Option("--fast", help="Maps in bfloat16, which the page says; quicker where the processor has it.")
     ] = False,
+    engine: EngineName = "auto",
     data: Annotated[Path | None, typer.Option(help="The data set's folder, if it has moved.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the gallery.")] = None,
 ) -> None:
@@ -166,9 +169,8 @@ def gallery(
 
     ids = [image_id.strip() for image_id in cases.split(",") if image_id.strip()]
     found = RunDirectory.open(run)
-    page = audit_run(
-        found, Reporter(), image_ids=ids, every=every, tags=tags, most_tests=tests, fast=fast, data=data, out=out
-    )
+    how = {"most_tests": tests, "fast": fast, "engine": engine}
+    page = audit_run(found, Reporter(), image_ids=ids, every=every, tags=tags, data=data, out=out, **how)
     print(page)
     next_command(f"melascope report {run}")
 

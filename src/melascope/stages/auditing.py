@@ -17,7 +17,8 @@ from melascope.gallery.render import write_gallery
 from melascope.gallery.selection import select_cases
 from melascope.gallery.tags import read_tags
 from melascope.stages.data import labels_of
-from melascope.stages.explaining import BATCH, Explainer, check_same_model
+from melascope.stages.explaining import Explainer, check_same_model
+from melascope.stages.map_makers import BATCH
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import load_image
 from melascope.stages.testing_notes import MOST, tests_of_cases
@@ -37,6 +38,7 @@ def audit_run(
     tags: Path | None = None,
     most_tests: int = MOST,
     fast: bool = False,
+    engine: str = "auto",
     data: Path | None = None,
     out: Path | None = None,
 ) -> Path:
@@ -50,6 +52,7 @@ def audit_run(
     most_tests : of so many cases, the first of the page, parts are hidden and the model is asked again, so that their
         notes tell what the answer hangs on
     fast : maps in bfloat16, which the page says; probabilities stay the run's own
+    engine : "auto" takes the run's exported graph where it has one of its present weights, else torch
     data : the data set's folder, where it is no longer the one that the run was trained on
     out : folder of the gallery; `<run>/gallery` by default
     """
@@ -58,13 +61,15 @@ def audit_run(
     tagged = read_tags(tags, predictions.image_id) if tags else {}
     table = read_dataset(Path(data or facts["data"]), facts["source"], labels_of(facts))
     selections = select_cases(predictions, point, image_ids=image_ids, tagged=tuple(tagged), every=every)
-    explainer = Explainer(run, fast=fast)
+    explainer = Explainer(run, fast=fast, engine=engine)
     chosen = table.subset(table.index_of(np.array([selection.image_id for selection in selections], dtype=object)))
     maps = _maps_of(explainer, chosen, reporter)
     rows = {image_id: row for row, image_id in enumerate(predictions.image_id)}
     check_same_model(maps, predictions.logits[[rows[image_id] for image_id in maps.image_id]], run)
     maps.write(run.maps / f"gallery-{maps.method}.npz")
-    tests = tests_of_cases(run, selections, chosen, maps, reporter, most=most_tests) if most_tests else {}
+    tests = (
+        tests_of_cases(run, explainer.maker, selections, chosen, maps, reporter, most=most_tests) if most_tests else {}
+    )
     workers = workers_for(len(selections))
     cases = [
         replace(case, tests=tests.get(case.image_id, ()))

@@ -32,6 +32,7 @@ class MapRequest:
         and not that one?
     ending : jpg, webp or png
     fast : bfloat16, for pictures only
+    engine : "auto" takes the run's exported graph where it holds these maps, else torch
     """
 
     method: str = "gradcam"
@@ -40,6 +41,7 @@ class MapRequest:
     against: str = ""
     ending: str = "jpg"
     fast: bool = False
+    engine: str = "auto"
 
     def __post_init__(self) -> None:
         for flag, value, known in (

@@ -10,28 +10,24 @@ import numpy as np
 from melascope.classes import CLASSES
 from melascope.data.archive import read_member
 from melascope.data.decode import decode_mask
-from melascope.data.pixels import resize_image
+from melascope.data.pixels import resize_image, resize_mask
 from melascope.errors import ExplainError, RunError
 from melascope.evaluation.operating_point import OperatingPoint
-from melascope.explain.maps import MapEngine, make_maps
 from melascope.explain.overlay import render_overlay, save_image, shared_scale
 from melascope.files import MANIFEST, make_folder, sha256_file, write_json
 from melascope.gallery.pictures import file_stems
-from melascope.models.classifier import Classifier
 from melascope.stages.explained import Explained, MapRequest, describe, panel, requested_panel
+from melascope.stages.map_makers import BATCH, MapMaker, map_maker
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import load_image, with_known_facts
-from melascope.tables.cell_places import CellPlaces
 from melascope.tables.lesions import LesionTable
 from melascope.tables.maps import MapStore, write_map_batches
 from melascope.tables.probabilities import probabilities_from_logits
 from melascope.tables.runs import CheckpointCard, RunDirectory
 
-BATCH = 16
-
 
 class Explainer:
-    """A run's best checkpoint with its map engine, ready for any number of images."""
+    """A run's best weights with what makes their maps, ready for any number of images; see `map_maker`."""
 
     def __init__(
         self,
@@ -41,32 +37,17 @@ class Explainer:
         layer: str = "auto",
         fast: bool = False,
         columns: Sequence[int] | None = None,
+        engine: str = "auto",
     ) -> None:
-        self.run, self.columns = run, columns
-        classifier = Classifier.load(run)
-        self.card: CheckpointCard = classifier.card
-        size = (self.card.input_height, self.card.input_width)
-        self.engine = MapEngine(classifier.network, method=method, layer=layer, probe_size=size, fast=fast)
+        self.run = run
+        self.maker = map_maker(run, method=method, layer=layer, fast=fast, columns=columns, engine=engine)
+        self.card: CheckpointCard = self.maker.card
         self.point = OperatingPoint.read(run.operating_point) if run.operating_point.is_file() else None
-
-    @property
-    def places(self) -> CellPlaces:
-        """Where the maps' cells lie on a picture."""
-        return self.engine.places(self.card.input_height, self.card.input_width)
 
     def maps(self, images: list[np.ndarray], image_ids: np.ndarray) -> MapStore:
         """Maps of images of any size, each stretched to what the model sees."""
         pixels = np.stack([resize_image(image, self.card.input_width, self.card.input_height) for image in images])
-        return make_maps(
-            self.engine,
-            pixels,
-            list(image_ids),
-            mean=self.card.mean,
-            std=self.card.std,
-            checkpoint_sha256=self.card.weights_sha256,
-            batch_size=BATCH,
-            classes=self.columns,
-        )
+        return self.maker.make(pixels, list(image_ids))
 
     def explain(self, table: LesionTable) -> Iterator[tuple[list[Explained], MapStore]]:
         """Explain every row of `table`, a batch in memory at a time."""
@@ -104,13 +85,6 @@ def _mask_of(table: LesionTable, row: int, image: np.ndarray) -> np.ndarray | No
     return resize_mask(mask, image.shape[1], image.shape[0])
 
 
-def resize_mask(mask: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A mask at another size, each pixel taken from the nearest one."""
-    rows = (np.arange(height) * 2 + 1) * mask.shape[0] // (2 * height)
-    columns = (np.arange(width) * 2 + 1) * mask.shape[1] // (2 * width)
-    return mask[np.ix_(rows, columns)]
-
-
 def explain_images(
     run: RunDirectory,
     table: LesionTable,
@@ -131,8 +105,9 @@ def explain_images(
     lines : one sentence an image, as `describe` gives it
     """
     request = request or MapRequest(method=method)
-    explainer = Explainer(run, method=request.method, layer=request.layer, fast=request.fast, columns=request.columns)
-    if request.against and not explainer.engine.rule.signed:
+    wanted = {"method": request.method, "layer": request.layer, "fast": request.fast, "columns": request.columns}
+    explainer = Explainer(run, **wanted, engine=request.engine)
+    if request.against and not explainer.maker.about["signed"]:
         raise ExplainError(
             f"{request.method} is not signed: a difference of its maps has no meaning.",
             where="--against",
@@ -156,34 +131,15 @@ def explain_images(
 
     with reporter.bar("explaining") as advance:
         written.append(write_map_batches(out / "maps.npz", drawn(), len(table)))
-    write_map_manifest(out, written, run, explainer.engine, explainer.places)
+    write_map_manifest(out, written, run, explainer.maker)
     return lines
 
 
-def write_map_manifest(
-    out: Path, written: list[Path], run: RunDirectory, engine: MapEngine, places: CellPlaces
-) -> Path:
+def write_map_manifest(out: Path, written: list[Path], run: RunDirectory, maker: MapMaker) -> Path:
     """What the maps are and which files hold them, with size and SHA-256; it marks that all is there."""
-    rule = engine.rule
-    return write_json(
-        out / MANIFEST,
-        {
-            "run": run.name,
-            "method": engine.method,
-            "paper": rule.paper,
-            "layer": engine.layer,
-            "path": engine.path,
-            "unit": rule.unit,
-            "resolution": rule.resolution,
-            "signed": rule.signed,
-            "per_class": rule.per_class,
-            "precision": engine.precision,
-            "cells": places.as_json(),
-            "files": {
-                path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(written)
-            },
-        },
-    )
+    files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(written)}
+    facts = {"run": run.name, "engine": maker.engine, **maker.about, "cells": maker.places.as_json(), "files": files}
+    return write_json(out / MANIFEST, facts)
 
 
 def explain_one(

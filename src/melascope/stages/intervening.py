@@ -2,90 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
 from melascope.classes import CLASSES, MEL, RESEARCH_ONLY
-from melascope.data.archive import read_member
-from melascope.data.decode import decode_mask
 from melascope.data.pixels import resize_image
-from melascope.data.sources import read_dataset
 from melascope.errors import ExplainError
-from melascope.evaluation.operating_point import OperatingPoint
 from melascope.explain.answers import Asker
 from melascope.explain.artefacts import Pairs, Specimen, ask_on_other_backgrounds, ask_with_artefacts
 from melascope.explain.edit_sheet import edit_sheet
 from melascope.explain.interventions import CONTROLS, Outcome, intervene
-from melascope.explain.maps import MapEngine, make_maps
 from melascope.explain.overlay import save_image
 from melascope.explain.paired import FLOOR, PairedEffect
-from melascope.explain.segment import FROM_DATA_SET, SEGMENTED, segment_lesion
 from melascope.files import make_folder, write_json, write_manifest
 from melascope.gallery.pictures import file_stems
-from melascope.models.classifier import Classifier
 from melascope.report.intervention_plot import save_case, save_effects
-from melascope.stages.data import labels_of
+from melascope.stages.asking import AnswersImages, asker_of, specimens_of
+from melascope.stages.engines import open_engine
+from melascope.stages.map_makers import MapMaker, map_maker
 from melascope.stages.reporting import Reporter
-from melascope.stages.scoring import load_image, with_known_facts
+from melascope.stages.scoring import with_known_facts
 from melascope.tables.interventions import NAN, CaseRow, EffectRow, PairRow, write_rows
 from melascope.tables.lesions import LesionTable
 from melascope.tables.results import Estimate, NotApplicable
 from melascope.tables.runs import RunDirectory
 
-WORKING_WIDTH = 600
-"""Pictures wider than this are edited at this width: what a network of 128 to 380 pixels sees stays the same."""
-
 MOST_CASES = 50
 """Pictures that are looked at one by one in one call: each takes up to a minute on a processor."""
-
-
-def asker_of(run: RunDirectory, classifier: Classifier) -> Asker:
-    """A run's model with its temperature and, where one is frozen, its operating point."""
-    card = classifier.card
-    if not run.operating_point.is_file():
-        return Asker(classifier.logits, card.input_width, card.input_height, card.temperature)
-    point = OperatingPoint.read(run.operating_point)
-    return Asker(
-        classifier.logits, card.input_width, card.input_height, card.temperature, point.target, point.threshold
-    )
-
-
-def specimens_of(table: LesionTable, *, widest: int = WORKING_WIDTH) -> Callable[[int], Specimen]:
-    """A function row -> picture and lesion, at the picture's own size or at `widest` pixels.
-
-    The lesion is the data set's mask; where it has none, the lesion is segmented (`mask_source` says which).
-    """
-
-    def load(row: int) -> Specimen:
-        image = load_image(table, row)
-        height, width = image.shape[:2]
-        if width > widest:
-            image = resize_image(image, widest, round(height * widest / width))
-        lesion, source = lesion_of(table, row, image)
-        return Specimen(table.image_id[row], table.lesion_key[row], image, lesion, source)
-
-    return load
-
-
-def lesion_of(table: LesionTable, row: int, image: np.ndarray) -> tuple[np.ndarray, str]:
-    """(height, width) bool at the size of `image`, and where it comes from."""
-    path = table.mask_path[row]
-    if not path:
-        return segment_lesion(image), SEGMENTED
-    mask = decode_mask(read_member(table.root, path), name=path)
-    height, width = image.shape[:2]
-    rows = (np.arange(height) * 2 + 1) * mask.shape[0] // (2 * height)
-    columns = (np.arange(width) * 2 + 1) * mask.shape[1] // (2 * width)
-    return mask[np.ix_(rows, columns)], FROM_DATA_SET
-
-
-def own_images(run: RunDirectory, data: Path | None = None) -> LesionTable:
-    """The data set that a run was trained on, or where it lies now."""
-    facts = run.read_facts()
-    return read_dataset(Path(data or facts["data"]), facts.get("source"), labels_of(facts))
 
 
 def chosen_cases(table: LesionTable, image_ids: Sequence[str]) -> LesionTable:
@@ -110,19 +56,17 @@ def intervene_on_cases(
     -------
     lines : what to print: for each picture its answer and a sentence for each intervention
     """
-    classifier = Classifier.load(run)
-    ask, out = asker_of(run, classifier), make_folder(Path(out))
-    engine = MapEngine(classifier.network, probe_size=(ask.height, ask.width))
+    maker = map_maker(run)
+    ask, out = asker_of(run, maker), make_folder(Path(out))
     load, stems, (_, split) = specimens_of(table), file_stems(table.image_id), with_known_facts(table, run)
     rows: list[CaseRow] = []
     lines = [RESEARCH_ONLY]
     with reporter.bar("intervening") as advance:
         for row in range(len(table)):
             specimen = load(row)
-            maps = _maps_of(engine, classifier, ask, specimen)
+            maps = _maps_of(maker, specimen)
             try:
-                places = engine.places(ask.height, ask.width)
-                outcomes = intervene(specimen, ask, maps, controls=controls, seed=seed, places=places)
+                outcomes = intervene(specimen, ask, maps, controls=controls, seed=seed, places=maker.places)
             except ExplainError as error:  # a lesion that fills its picture must not end the others' turn
                 lines.append(f"{specimen.image_id}: skipped. {error.found}")
                 continue
@@ -136,7 +80,7 @@ def intervene_on_cases(
         raise ExplainError(f"None of {len(table)} pictures could be edited.", where=table.root, expected=lines[-1])
     for ending in ("csv", "parquet"):
         write_rows(out / f"interventions.{ending}", rows)
-    facts = _facts(run, classifier, ask, table) | {"controls": controls, "seed": seed, "sentences": lines}
+    facts = _facts(run, maker, ask, table) | {"controls": controls, "seed": seed, "sentences": lines}
     write_json(out / "interventions.json", facts)
     write_manifest(out, run=run.name, source=table.source)
     return lines
@@ -157,13 +101,10 @@ def _show_case(
         save_case(rows, out, class_name=name, name=f"{stem}_interventions_{name}", source=source)
 
 
-def _maps_of(engine: MapEngine, classifier: Classifier, ask: Asker, specimen: Specimen) -> dict[str, np.ndarray]:
+def _maps_of(maker: MapMaker, specimen: Specimen) -> dict[str, np.ndarray]:
     """Maps of the predicted class and of melanoma."""
-    card = classifier.card
-    pixels = resize_image(specimen.image, ask.width, ask.height)[None]
-    store = make_maps(
-        engine, pixels, [specimen.image_id], mean=card.mean, std=card.std, checkpoint_sha256=card.weights_sha256
-    )
+    pixels = resize_image(specimen.image, maker.card.input_width, maker.card.input_height)[None]
+    store = maker.make(pixels, [specimen.image_id])
     return {CLASSES[column]: store.maps[0, column] for column in dict.fromkeys((int(store.logits[0].argmax()), MEL))}
 
 
@@ -213,8 +154,8 @@ def intervene_on_split(
             where=run.root,
             expected="images that the run has seen, in one of: " + ", ".join(sorted(set(sides) - {""})),
         )
-    classifier = Classifier.load(run)
-    ask, out, load = asker_of(run, classifier), make_folder(Path(out)), specimens_of(table)
+    model = open_engine(run.root)
+    ask, out, load = asker_of(run, model), make_folder(Path(out)), specimens_of(table)
     effects, pairs, lines = [], [], [RESEARCH_ONLY]
     skipped: dict[str, list] = {}
     for audit, look, floor in (
@@ -233,7 +174,7 @@ def intervene_on_split(
     for ending in ("csv", "parquet"):
         write_rows(out / f"effects.{ending}", effects)
     write_rows(out / "pairs.parquet", pairs)
-    facts = _facts(run, classifier, ask, table)
+    facts = _facts(run, model, ask, table)
     write_json(out / "effects.json", facts | {"split": split, "seed": seed, "skipped": skipped, "sentences": lines})
     write_manifest(out, run=run.name, source=table.source)
     return lines
@@ -292,12 +233,12 @@ def pair_rows(audit: str, pairs: Pairs) -> list[PairRow]:
     return rows
 
 
-def _facts(run: RunDirectory, classifier: Classifier, ask: Asker, table: LesionTable) -> dict:
+def _facts(run: RunDirectory, model: AnswersImages, ask: Asker, table: LesionTable) -> dict:
     return {
         "schema_version": 1,
         "notice": RESEARCH_ONLY,
         "run": run.name,
         "source": table.source,
-        "checkpoint_sha256": classifier.card.weights_sha256,
+        "checkpoint_sha256": model.card.weights_sha256,
         **{field.name: getattr(ask, field.name) for field in fields(ask) if field.name != "scorer"},
     }

@@ -35,8 +35,8 @@ from melascope.explain.sanity import Likeness
 from melascope.files import atomic_path, canonical_json, make_folder, sha256_bytes, write_manifest, write_text
 from melascope.models.augment import normalise
 from melascope.models.classifier import Classifier
+from melascope.stages.asking import lesion_of
 from melascope.stages.data import labels_of
-from melascope.stages.intervening import lesion_of
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import load_image
 from melascope.tables.lesions import LesionTable

@@ -10,7 +10,7 @@ from pyarrow import ArrowInvalid
 
 from melascope.data.sources.image_folder import Labels
 from melascope.errors import DataError
-from melascope.stages.intervening import own_images
+from melascope.stages.asking import own_images
 from melascope.stages.scoring import read_images
 from melascope.tables.columns import csv_header, delimiter_of, read_csv_table, text_array
 from melascope.tables.lesions import LesionTable

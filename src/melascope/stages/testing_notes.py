@@ -11,8 +11,7 @@ from melascope.errors import ExplainError
 from melascope.explain.interventions import intervene
 from melascope.gallery.selection import EVERY, Selection
 from melascope.gallery.tested import Test
-from melascope.models.classifier import Classifier
-from melascope.stages.intervening import asker_of, specimens_of
+from melascope.stages.asking import AnswersImages, asker_of, specimens_of
 from melascope.stages.reporting import Reporter
 from melascope.tables.lesions import LesionTable
 from melascope.tables.maps import MapStore
@@ -30,6 +29,7 @@ MOST = 30
 
 def tests_of_cases(
     run: RunDirectory,
+    model: AnswersImages,
     selections: Sequence[Selection],
     table: LesionTable,
     maps: MapStore,
@@ -41,6 +41,7 @@ def tests_of_cases(
 
     Parameters
     ----------
+    model : of the run, however it computes
     selections, table, maps : the cases of the gallery, row by row the same images
     most : cases that are tested; those that are shown for being held out alone never are
 
@@ -48,7 +49,7 @@ def tests_of_cases(
     -------
     tests : image id -> what changed; no entry for a picture that cannot be edited (a lesion that fills it)
     """
-    ask, load = asker_of(run, Classifier.load(run)), specimens_of(table, widest=WORKING_WIDTH)
+    ask, load = asker_of(run, model), specimens_of(table, widest=WORKING_WIDTH)
     rows = [row for row, selection in enumerate(selections) if selection.reasons != (EVERY,)][:most]
     tests: dict[str, tuple[Test, ...]] = {}
     with reporter.bar("hiding parts") as advance:
