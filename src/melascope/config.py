@@ -168,7 +168,7 @@ class SegmenterNetworkRecipe(Strict):
 
     decoder: Literal["fpn", "unet"] = "fpn"  # a row of models.segmenter.DECODERS
     encoder: str = "mobilenetv3_small_100"  # a timm name
-    width: int = Field(64, ge=8, le=512)  # channels of the decoder
+    width: int = Field(64, ge=64, le=512, multiple_of=64)  # channels of the decoder, whose norm has 32 groups
     dropout: float = Field(0.2, ge=0, lt=1)
 
 

@@ -1,16 +1,21 @@
-"""Where is the lesion in a picture that has no mask? A classical segmenter: how far is a colour from the skin's?
+"""Where is the lesion in a picture that has no mask? By the shipped network, or by how far a colour is from the skin's.
 
-The skin's colour is the median of the field's outermost ring, in CIE Lab (CIE 15:2004, eq. 8.3-8.5, D65). A pixel's
-distance from it leaves lighter pixels' lightness out (glints and gel are no lesion). A wide Gaussian lowers what lies
-far from the picture's middle. Otsu's threshold (1979, IEEE Trans. SMC 9, 62) splits the distances; `EDGE` of it is
-taken, because a lesion's edge fades into the skin. Of the blobs the one with most distance near the middle is kept and
-its holes are filled. The dark corners of a round field are left out; hair is closed over first.
+`find_lesion` asks the network (`inference.segmenter`, docs/segmenter.md); where it finds nothing, or the whole picture,
+the classical segmenter speaks in its place, and the figure says so. Either can be asked for by name (`SEGMENTERS`).
+
+The classical one: the skin's colour is the median of the field's outermost ring, in CIE Lab (CIE 15:2004, eq. 8.3-8.5,
+D65). A pixel's distance from it leaves lighter pixels' lightness out (glints and gel are no lesion). A wide Gaussian
+lowers what lies far from the picture's middle. Otsu's threshold (1979, IEEE Trans. SMC 9, 62) splits the distances;
+`EDGE` of it is taken, because a lesion's edge fades into the skin. Of the blobs the one with most distance near the
+middle is kept and its holes are filled. The dark corners of a round field are left out; hair is closed over first.
 
 On the 1,003 test images of HAM10000's baseline split its mean Dice with the published masks is 0.870 [0.859, 0.881],
-from 0.74 (bcc) to 0.90 (nv); for 3.5 % of them it is below 0.5. A figure that rests on it says so (`SEGMENTED`).
+from 0.74 (bcc) to 0.90 (nv); for 3.5 % of them it is below 0.5.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
@@ -18,9 +23,15 @@ from scipy import ndimage
 
 from melascope.data.pixels import resize_image
 from melascope.errors import ExplainError
+from melascope.inference.segmenter import shipped_segmenter
 
-FROM_DATA_SET, SEGMENTED = "data set", "segmented"
-"""Where a lesion mask comes from."""
+FROM_DATA_SET, SEGMENTER, CLASSICAL = "data set", "segmenter", "classical"
+"""Where a lesion mask comes from. After `CLASSICAL` there may follow why the segmenter was passed over."""
+
+SEGMENTED = "segmented"  # the word of tables before 0.4
+
+WHOLE = 0.995
+"""A found lesion that covers more of a picture than this leaves no skin to tell it from: it is not believed."""
 
 SIDE = 160
 """Longest side in pixels on which is segmented; the mask is enlarged to the picture's size."""
@@ -39,8 +50,36 @@ _SCALE = np.arange(256) / 255
 _LINEAR = np.where(_SCALE <= 0.04045, _SCALE / 12.92, ((_SCALE + 0.055) / 1.055) ** 2.4)
 
 
+def find_lesion(image: np.ndarray, segmenter: str = SEGMENTER) -> tuple[np.ndarray, str]:
+    """The lesion in a picture without mask, and who found it.
+
+    Parameters
+    ----------
+    image : (height, width, 3) uint8
+    segmenter : row of `SEGMENTERS`
+
+    Returns
+    -------
+    lesion : (height, width) bool; all False where nothing was found
+    source : `SEGMENTER` or `CLASSICAL`, the latter with the reason where the network was asked first
+    """
+    if segmenter not in SEGMENTERS:
+        raise ExplainError(f"There is no segmenter {segmenter!r}.", expected=", ".join(SEGMENTERS))
+    lesion = SEGMENTERS[segmenter](image)
+    share = lesion.mean()
+    if segmenter != SEGMENTER or 0 < share <= WHOLE:
+        return lesion, segmenter
+    why = "nothing" if share == 0 else "the whole picture"
+    return segment_lesion(image), f"{CLASSICAL} (the segmenter found {why})"
+
+
+def segment_by_network(image: np.ndarray) -> np.ndarray:
+    """(height, width) bool: the lesion by the segmenter inside the package."""
+    return shipped_segmenter().lesion(image)
+
+
 def segment_lesion(image: np.ndarray) -> np.ndarray:
-    """Find the lesion by the rule at the top of this file.
+    """Find the lesion by the classical rule at the top of this file.
 
     Parameters
     ----------
@@ -60,6 +99,10 @@ def segment_lesion(image: np.ndarray) -> np.ndarray:
         return found
     enlarged = Image.fromarray(found.astype(np.uint8) * 255).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(enlarged) > 127
+
+
+SEGMENTERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {SEGMENTER: segment_by_network, CLASSICAL: segment_lesion}
+"""By name; one row adds a segmenter: picture (height, width, 3) uint8 -> lesion (height, width) bool."""
 
 
 def cie_lab(rgb: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ def write_segmenter(graph: PixelsToLesion, card: SegmenterCard, path: Path) -> P
     with atomic_path(path) as temporary:
         program.save(str(temporary), external_data=False)
         if card.precision == "float16":
-            _halve(temporary)
+            halve_weights(temporary)
     return path
 
 
@@ -66,7 +66,7 @@ def restamp(path: Path, card: SegmenterCard) -> Path:
     return path
 
 
-def _halve(path: Path) -> None:
+def halve_weights(path: Path) -> None:
     """Keep weights as float16 with a cast behind each, which ONNX Runtime folds away at loading."""
     import onnx
     from onnx import helper, numpy_helper

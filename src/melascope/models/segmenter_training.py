@@ -90,10 +90,10 @@ class SegmenterTrainer:
         self.state = self._resumed() if (self.folder / "last.json").is_file() else _State()
         self._saved_at = time.monotonic()
 
-    def fit(self, progress: Progress | None = None) -> None:
-        """Train until the recipe's last epoch; Ctrl-C or SIGTERM saves `last` and raises `KeyboardInterrupt`."""
+    def fit(self, progress: Progress | None = None, *, until: int = 0) -> None:
+        """Train to the end of the epoch `until` (0: of the recipe); a SIGTERM saves and raises `KeyboardInterrupt`."""
         with Interruption() as interruption:
-            while self.state.epoch < self.recipe.train.epochs:
+            while self.state.epoch < min(until or self.recipe.train.epochs, self.recipe.train.epochs):
                 for rows in self._remaining():
                     loss = self._step(rows)
                     if progress:
