@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,10 +24,11 @@ NICE = 5
 
 
 def step_back() -> None:
-    """Let the calling thread compute only where the one that talks to clients does not want to (Linux: nice +5)."""
-    if hasattr(os, "setpriority"):
+    """Let the calling thread, and those that it starts, compute only where the one that talks to clients does not."""
+    if sys.platform == "linux":  # elsewhere a priority belongs to the whole process
+        thread = threading.get_native_id()
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICE)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Pure ASGI, around everything that the service answers, so that no route can forg
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -26,6 +27,8 @@ OPEN = frozenset({"/health", "/ready"})
 
 OWN_HEADERS = HEADERS | {POLICY: "default-src 'none'; frame-ancestors 'none'"}
 OTHER_ROUTE = "other"
+PAUSE_S = 0.5
+"""After which a picture without a place is refused: who asks again at once, whatever Retry-After says, asks less."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,9 @@ class Gate:
                     headers.setdefault(name, value)
             await send(message)
 
-        refusal = self.entry.refusal(scope) or self.early(scope)
+        refusal = self.entry.refusal(scope)
+        if refusal is None and (refusal := self.early(scope)) is not None:
+            await asyncio.sleep(PAUSE_S)
         if refusal is not None:
             self.metrics.refused.labels(refusal.code).inc()
         try:

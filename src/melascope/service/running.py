@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import resource
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from melascope.app.running import is_loopback, listening
+from melascope.service.batching import step_back
 from melascope.service.gate import LOG, Entry
 from melascope.service.limits import Limits
 from melascope.service.metrics import Metrics
@@ -56,7 +58,9 @@ def run_service(
     """
     listener = listening(host, port)
     with listener:
-        answerer, metrics = Answerer.open(run, reporter, data=data), Metrics.new()
+        with ThreadPoolExecutor(1, initializer=step_back) as behind:  # threads that the network starts stay behind too
+            answerer = behind.submit(Answerer.open, run, reporter, data=data).result()
+        metrics = Metrics.new()
         app = create_service(answerer, limits, metrics, _with_name(entry, host))
         if not is_loopback(host):
             what = "only those with a key may ask" if entry.keys else "there is no key: anybody may ask"
