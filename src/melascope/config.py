@@ -6,7 +6,7 @@ import difflib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -282,7 +282,8 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
 
 def _keys_beside(model: type[BaseModel], path: list[str]) -> list[str]:
     for part in path[:-1]:
-        model = model.model_fields[part].annotation  # type: ignore[assignment]
+        kind = model.model_fields[part].annotation
+        model = next(one for one in (kind, *get_args(kind)) if hasattr(one, "model_fields"))  # also of `Model | None`
     return list(model.model_fields)
 
 
