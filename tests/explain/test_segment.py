@@ -11,7 +11,8 @@ from melascope.data.sources import read_dataset
 from melascope.data.sources.phantom import write_phantom
 from melascope.data.sources.phantom.artefacts import add_dark_corners, add_hair
 from melascope.errors import ExplainError
-from melascope.explain.segment import cie_lab, otsu_threshold, segment_lesion
+from melascope.explain import segment
+from melascope.explain.segment import CLASSICAL, SEGMENTER, cie_lab, find_lesion, otsu_threshold, segment_lesion
 
 SKIN, LESION = (224, 172, 150), (120, 70, 60)
 
@@ -89,3 +90,20 @@ def test_phantom_lesions(tmp_path):
 def test_what_is_no_picture_is_refused():
     with pytest.raises(ExplainError):
         segment_lesion(np.zeros((5, 5), np.uint8))
+
+
+def test_who_found_the_lesion_is_told():
+    image, mask = _disc()
+    for name in (SEGMENTER, CLASSICAL):
+        lesion, source = find_lesion(image, name)
+        assert source == name and _dice(lesion, mask) > 0.8
+    with pytest.raises(ExplainError, match="nobody"):
+        find_lesion(image, "nobody")
+
+
+@pytest.mark.parametrize(("share", "why"), [(False, "nothing"), (True, "the whole picture")])
+def test_a_segmenter_that_finds_nothing_or_everything_is_passed_over(monkeypatch, share, why):
+    image, mask = _disc()
+    monkeypatch.setitem(segment.SEGMENTERS, SEGMENTER, lambda picture: np.full(picture.shape[:2], share))
+    lesion, source = find_lesion(image)
+    assert source == f"classical (the segmenter found {why})" and _dice(lesion, mask) > 0.9

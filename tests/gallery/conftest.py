@@ -13,8 +13,9 @@ from PIL import Image
 from melascope.classes import CLASSES, MEL
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.explain.mask_scores import score_map
+from melascope.explain.segment import FROM_DATA_SET
 from melascope.gallery.case import Case, Price, SameLesion
-from melascope.gallery.gathering import DATASET_MASK, NO_MASK
+from melascope.gallery.gathering import MASK_ORIGINS, NO_MASK
 from melascope.gallery.outlines import outline_path
 from melascope.tables.lesions import LesionTable
 from melascope.tables.maps import MapStore
@@ -104,7 +105,8 @@ def build_case(
         scale=float(maps.max()),
         shown=shown,
         map_scores=scores,
-        mask_origin=DATASET_MASK if masked else "",
+        mask_origin=MASK_ORIGINS[FROM_DATA_SET] if masked else "",
+        mask_source=FROM_DATA_SET if masked else "",
         outline=outline_path(mask) if masked else "",
         root=Path("nowhere"),
         path="nothing.jpg",

@@ -9,7 +9,8 @@ import pytest
 
 from melascope.classes import CLASSES, MEL
 from melascope.errors import DataError, RunError
-from melascope.gallery.gathering import build_cases
+from melascope.explain.segment import CLASSICAL, SEGMENTER, find_lesion
+from melascope.gallery.gathering import _origin, build_cases
 from melascope.gallery.selection import Selection, select_cases
 from melascope.tables.results import NotApplicable
 
@@ -54,14 +55,36 @@ def test_where_melanoma_is_the_answer_the_strongest_other_class_stands_beside_it
     assert case.shown[1] == case.top3[1][0]
 
 
-def test_map_scores_are_of_the_shown_classes_and_absent_without_a_mask(world):
+def test_map_scores_are_of_the_shown_classes_and_a_picture_without_mask_is_segmented(world):
     (case,) = cases_of(world, "MEL_MISSED_A")
     score = case.score_of("mel")
     assert score.peak_inside is True and score.share_inside > score.area_share
     assert score.area_share == pytest.approx(400 / 2700)
     (bare,) = cases_of(world, "BCC_SURE_WRONG")
+    lesion, source = find_lesion(bare.pixels())
+    assert bare.mask_source == source and bare.mask_origin == (_origin(source) if lesion.any() else "")
+    assert not lesion.any() or np.array_equal(bare.mask(), lesion)
+
+
+@pytest.mark.parametrize(("found", "words"), [(SEGMENTER, "segmenter that melascope ships"), (CLASSICAL, "classical")])
+def test_the_page_says_who_outlined_a_picture_without_mask(world, monkeypatch, found, words):
+    disc = np.zeros((450, 600), bool)
+    disc[100:300, 200:400] = True
+    monkeypatch.setattr("melascope.gallery.case.find_lesion", lambda _image, _segmenter: (disc, found))
+    (bare,) = cases_of(world, "BCC_SURE_WRONG")
+    assert words in bare.mask_origin and bare.outline and bare.map_scores[0].area_share == pytest.approx(4 / 27, 0.01)
+
+
+def test_where_nothing_is_found_no_outline_is_shown(world, monkeypatch):
+    nothing = np.zeros((450, 600), bool)
+    monkeypatch.setattr("melascope.gallery.case.find_lesion", lambda _image, _segmenter: (nothing, CLASSICAL))
+    (bare,) = cases_of(world, "BCC_SURE_WRONG")
     assert bare.mask_origin == "" and bare.mask() is None
     assert all(isinstance(one, NotApplicable) for one in bare.map_scores)
+
+
+def test_why_the_segmenter_was_passed_over_stands_beside_the_outline():
+    assert _origin("classical (the segmenter found nothing)").endswith("by a person (the segmenter found nothing)")
 
 
 def test_evidence_and_strength_of_a_map(world):

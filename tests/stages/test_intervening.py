@@ -83,7 +83,7 @@ def test_a_loose_image_is_segmented_and_says_so(table):
     nameless = table.subset(np.array([1]))
     nameless.mask_path[:] = ""
     found = intervening.specimens_of(nameless)(0)
-    assert (given.mask_source, found.mask_source) == ("data set", "segmented")
+    assert (given.mask_source, found.mask_source) == ("data set", "segmenter")
     assert found.lesion.shape == given.lesion.shape and found.lesion.dtype == bool
 
 

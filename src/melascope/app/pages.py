@@ -17,6 +17,7 @@ from melascope.evaluation.evaluate import Evaluation
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.gallery.card import place_of
 from melascope.gallery.facts import PHANTOM
+from melascope.gallery.outlines import HEIGHT, WIDTH
 from melascope.gallery.page_data import MAP_LEVELS, as_script_text
 from melascope.gallery.pictures import page_palettes, ramp
 from melascope.gallery.wording import DX_TYPES, probability
@@ -65,6 +66,7 @@ def page_html(answerer: Answerer, *, max_bytes: int, keeps: bool) -> str:
         "map_levels": MAP_LEVELS,
         "palettes": {name: base64.b64encode(colours).decode() for name, colours in page_palettes().items()},
         "max_bytes": max_bytes,
+        "outline_size": [WIDTH, HEIGHT],
         "p_name": p_name,
         "threshold": point.threshold,
         "ticks": _ticks(point.threshold),

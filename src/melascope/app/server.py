@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from melascope.app.examples import example_jpeg, examples
 from melascope.app.folders import Folder
 from melascope.app.guards import Guards, refusal
+from melascope.app.outlining import outlined
 from melascope.app.pages import page_html, report_of, script, style
 from melascope.data.decode import MAX_BYTES, decode_image
 from melascope.data.headers import HeaderError
@@ -122,6 +123,7 @@ def _answered(answerer: Answerer, data: bytes, keep: Path | None) -> JSONRespons
         status = 415 if isinstance(error.__cause__, HeaderError) or not data else 422
         return refusal(status, error.found, TAKEN)
     answer = answerer.as_json(answerer.answer(rgb))
+    answer["lesion"] = outlined(rgb) if answer["classified"] else None  # of an unlike picture nothing is told
     if keep is not None:
         picture = encode_image(rgb, "PNG")  # pixels alone: no name, no EXIF
         stem = sha256_bytes(picture)[:16]

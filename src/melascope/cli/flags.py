@@ -28,6 +28,12 @@ WordMap = Annotated[str | None, typer.Option("--map-labels", help="Its words as 
 EngineName = Annotated[
     str, typer.Option("--engine", help="auto (the run's exported graph if there is one), graph or torch.")
 ]
+SegmenterName = Annotated[
+    str,
+    typer.Option(
+        "--segmenter", help="Who outlines a lesion that has no mask: segmenter (docs/segmenter.md) or classical."
+    ),
+]
 Source = Annotated[str | None, typer.Option(help="ham10000, isic, phantom or image_folder; recognised if left out.")]
 
 TORCH_PACKAGES = frozenset({"torch", "torchvision", "timm", "lightning", "safetensors", "segmentation_models_pytorch"})

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from melascope.cli.flags import RunFolder, torch_needed
+from melascope.cli.flags import RunFolder, SegmenterName, torch_needed
 from melascope.errors import MelascopeError
 from melascope.stages.reporting import Reporter
 
@@ -24,6 +24,7 @@ def intervene(
     split: Annotated[str, typer.Option(help="With --dataset: of the run.")] = "test",
     controls: Annotated[int, typer.Option(min=1, help="Random placements of each region; p >= 1 / (1 + that).")] = 99,
     seed: Annotated[int, typer.Option(min=0, help="Of all placements.")] = 0,
+    segmenter: SegmenterName = "segmenter",
     out: Annotated[Path, typer.Option(help="Folder for tables, pictures and plots.")] = Path("interventions"),
 ) -> None:
     """What does an answer hang on? Parts hidden, kept or added, each beside a matched control."""
@@ -38,10 +39,14 @@ def intervene(
     opened = RunDirectory.open(run)
     table = read_images(images) if images else own_images(opened)
     if dataset:
-        lines = intervening.intervene_on_split(opened, table, out, Reporter(), split=split, seed=seed)
+        lines = intervening.intervene_on_split(
+            opened, table, out, Reporter(), split=split, seed=seed, segmenter=segmenter
+        )
     else:
         ids = [name.strip() for name in cases.split(",") if name.strip()]
         chosen = intervening.chosen_cases(table, ids)
-        lines = intervening.intervene_on_cases(opened, chosen, out, Reporter(), controls=controls, seed=seed)
+        lines = intervening.intervene_on_cases(
+            opened, chosen, out, Reporter(), controls=controls, seed=seed, segmenter=segmenter
+        )
     print("\n".join(lines))
     print(f"tables, pictures and plots: {out}")

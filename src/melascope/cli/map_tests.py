@@ -14,7 +14,7 @@ GATE_FAILED = 3
 """Exit code where the sanity gate fails: nothing went wrong, but the maps say nothing of the model."""
 
 
-def show_map_tests(run: Path, out: Path | None, *, split: str, images: int, method: str) -> None:
+def show_map_tests(run: Path, out: Path | None, *, split: str, images: int, method: str, segmenter: str) -> None:
     """Test the maps of a run on held-out images, draw, print, and fail where the gate fails."""
     with torch_needed():
         from melascope.stages.map_tests import finish, run_map_tests
@@ -24,7 +24,9 @@ def show_map_tests(run: Path, out: Path | None, *, split: str, images: int, meth
 
     opened = RunDirectory.open(run)
     folder = out or opened.root / "map_tests"
-    tests = run_map_tests(opened, Reporter(), split=split, images=images, method=method, out=folder)
+    tests = run_map_tests(
+        opened, Reporter(), split=split, images=images, method=method, segmenter=segmenter, out=folder
+    )
     save_map_tests(tests, folder)
     finish(folder, tests)
     print_map_tests(tests, Console())

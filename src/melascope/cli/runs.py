@@ -13,6 +13,7 @@ from melascope.cli.flags import (
     EngineName,
     LabelsFile,
     RunFolder,
+    SegmenterName,
     Source,
     WordMap,
     labels_from,
@@ -106,6 +107,7 @@ def explain(
     picture: Annotated[str, typer.Option("--format", help="jpg, webp or png.")] = "jpg",
     fast: Annotated[bool, typer.Option("--fast", help="bfloat16: for pictures, never for numbers.")] = False,
     engine: EngineName = "auto",
+    segmenter: SegmenterName = "segmenter",
     labels: LabelsFile = None,
     map_columns: ColumnMap = None,
     map_labels: WordMap = None,
@@ -125,7 +127,7 @@ def explain(
             raise MelascopeError(
                 "Maps are tested in the precision that is reported.", where="--fast", fix="leave --fast out"
             )
-        show_map_tests(run, out, split=split, images=asked_again, method=method)
+        show_map_tests(run, out, split=split, images=asked_again, method=method, segmenter=segmenter)
         return
     out = out or Path("maps")
     with torch_needed():
@@ -134,7 +136,7 @@ def explain(
         from melascope.stages.named_images import named_images
     from melascope.tables.runs import RunDirectory
 
-    request = MapRequest(method, layer, class_name, against, picture, fast, engine)
+    request = MapRequest(method, layer, class_name, against, picture, fast, engine, segmenter)
     opened = RunDirectory.open(run)
     table = named_images(opened, images, labels_from(labels, map_columns, map_labels))
     for line in explain_images(opened, table, out, Reporter(), request=request):
@@ -159,6 +161,7 @@ def gallery(
         bool, typer.Option("--fast", help="Maps in bfloat16, which the page says; quicker where the processor has it.")
     ] = False,
     engine: EngineName = "auto",
+    segmenter: SegmenterName = "segmenter",
     data: Annotated[Path | None, typer.Option(help="The data set's folder, if it has moved.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the gallery.")] = None,
 ) -> None:
@@ -169,7 +172,7 @@ def gallery(
 
     ids = [image_id.strip() for image_id in cases.split(",") if image_id.strip()]
     found = RunDirectory.open(run)
-    how = {"most_tests": tests, "fast": fast, "engine": engine}
+    how = {"most_tests": tests, "fast": fast, "engine": engine, "segmenter": segmenter}
     page = audit_run(found, Reporter(), image_ids=ids, every=every, tags=tags, data=data, out=out, **how)
     print(page)
     next_command(f"melascope report {run}")

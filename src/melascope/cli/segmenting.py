@@ -46,12 +46,15 @@ def evaluate(
     graph: Annotated[Path | None, typer.Option(help="A segmenter; the one inside the package if left out.")] = None,
     side: Annotated[str, typer.Option(help="Of the split: test, val or train.")] = "test",
     out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("segmentation"),
+    stamp: Annotated[bool, typer.Option("--stamp", help="Write the means into the segmenter's own file too.")] = False,
     source: Source = None,
 ) -> None:
     """Compare a segmenter's outlines, and the classical ones, with the published masks: Dice, IoU, intervals."""
     from melascope.inference.segmenter import SHIPPED
     from melascope.stages.segmenting import evaluate_segmenters
 
-    lines = evaluate_segmenters(data, split, out, Reporter(), graph=graph or SHIPPED, side=side, source=source)
+    graph = graph or SHIPPED
+    with torch_needed():
+        lines = evaluate_segmenters(data, split, out, Reporter(), graph=graph, side=side, source=source, stamp=stamp)
     print("\n".join(lines))
     print(f"figures: {out}")

@@ -42,7 +42,7 @@ class Specimen:
     ----------
     image : (height, width, 3) uint8
     lesion : (height, width) bool
-    mask_source : where the lesion comes from: "data set" or "segmented"
+    mask_source : where the lesion comes from, see `explain.segment`
     """
 
     image_id: str

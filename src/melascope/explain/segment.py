@@ -28,8 +28,6 @@ from melascope.inference.segmenter import shipped_segmenter
 FROM_DATA_SET, SEGMENTER, CLASSICAL = "data set", "segmenter", "classical"
 """Where a lesion mask comes from. After `CLASSICAL` there may follow why the segmenter was passed over."""
 
-SEGMENTED = "segmented"  # the word of tables before 0.4
-
 WHOLE = 0.995
 """A found lesion that covers more of a picture than this leaves no skin to tell it from: it is not believed."""
 

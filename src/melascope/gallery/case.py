@@ -11,6 +11,7 @@ from melascope.classes import CLASSES
 from melascope.data.archive import read_member
 from melascope.data.decode import decode_image, decode_mask
 from melascope.explain.mask_scores import MapScore
+from melascope.explain.segment import CLASSICAL, FROM_DATA_SET, SEGMENTER, find_lesion
 from melascope.gallery.outcomes import HELD_OUT, outcome_of, section_of
 from melascope.gallery.tested import Test, flips_of
 from melascope.tables.cell_places import EVEN, CellPlaces
@@ -69,7 +70,8 @@ class Case:
     scale : the one scale of all seven maps, see `explain.overlay.shared_scale`
     shown : the classes whose maps are shown: the predicted class and mel (the strongest other class if that is mel)
     map_scores : one for each of `shown`
-    mask_origin : where the lesion's outline comes from, `""` if there is none
+    mask_origin : where the lesion's outline comes from, in words, `""` if there is none
+    mask_source : the same as `explain.segment` names it
     outline : SVG path of the lesion's edge, see `outline_path`; `""` if there is none
     root, path, mask_path : where its pixels lie, see `LesionTable`
     tests : what hiding or adding parts of the picture changed; empty where that was not tried
@@ -96,6 +98,7 @@ class Case:
     shown: tuple[str, str]
     map_scores: tuple[MapScore | NotApplicable, MapScore | NotApplicable]
     mask_origin: str
+    mask_source: str
     outline: str
     root: Path
     path: str
@@ -185,9 +188,15 @@ class Case:
 
     def mask(self) -> np.ndarray | None:
         """(mask_height, mask_width) bool, True is lesion; None where there is none."""
-        return read_mask(self.root, self.mask_path)
+        if not self.mask_source:
+            return None
+        segmenter = CLASSICAL if self.mask_source.startswith(CLASSICAL) else SEGMENTER
+        return outlined_mask(self.root, self.path, self.mask_path, segmenter)[0]
 
 
-def read_mask(root: Path, mask_path: str) -> np.ndarray | None:
-    """(mask_height, mask_width) bool; None where `mask_path` is empty."""
-    return decode_mask(read_member(root, mask_path), name=mask_path) if mask_path else None
+def outlined_mask(root: Path, path: str, mask_path: str, segmenter: str) -> tuple[np.ndarray | None, str]:
+    """(mask_height, mask_width) bool and where it comes from; None where the data set has none and none is found."""
+    if mask_path:
+        return decode_mask(read_member(root, mask_path), name=mask_path), FROM_DATA_SET
+    lesion, source = find_lesion(decode_image(read_member(root, path), name=path), segmenter)
+    return (lesion if lesion.any() else None), source

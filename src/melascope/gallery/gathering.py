@@ -13,7 +13,8 @@ from melascope.errors import DataError, RunError
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.explain.mask_scores import score_map
 from melascope.explain.overlay import shared_scale
-from melascope.gallery.case import Case, Price, SameLesion, read_mask
+from melascope.explain.segment import CLASSICAL, FROM_DATA_SET, SEGMENTER
+from melascope.gallery.case import Case, Price, SameLesion, outlined_mask
 from melascope.gallery.outcomes import HELD_OUT
 from melascope.gallery.outlines import outline_path, sized_mask
 from melascope.gallery.selection import Selection, refuse_other_point
@@ -24,8 +25,14 @@ from melascope.tables.predictions import Predictions
 from melascope.tables.results import NotApplicable
 from melascope.workers import cores, in_order
 
-DATASET_MASK = "the data set's lesion mask"
-NO_MASK = NotApplicable("the data set has no lesion mask for this image")
+MASK_ORIGINS = {
+    FROM_DATA_SET: "the data set's lesion mask",
+    SEGMENTER: "found by the segmenter that melascope ships, not drawn by a person",
+    CLASSICAL: "found by the classical segmenter, not drawn by a person",
+}
+"""What a page says of an outline."""
+
+NO_MASK = NotApplicable("the data set has no lesion mask for this image, and no lesion was found in it")
 
 MANY = 300
 """Cases from which on several processes are quicker than one."""
@@ -39,12 +46,14 @@ def build_cases(
     table: LesionTable,
     *,
     workers: int = 1,
+    segmenter: str = SEGMENTER,
 ) -> list[Case]:
     """Gather what is known of each selected image, in the order of `selections`.
 
     Parameters
     ----------
     workers : processes that read masks and trace them; see `workers_for`
+    segmenter : row of `explain.segment.SEGMENTERS`, for images without a mask
 
     Raises
     ------
@@ -62,8 +71,8 @@ def build_cases(
     _refuse_other_truth(predictions.subset(rows), table)
 
     looks = [
-        _Look(kept, maps.places, scored.probabilities[row], table.root, mask_path)
-        for kept, row, mask_path in zip(maps.maps, rows, table.mask_path, strict=True)
+        _Look(kept, maps.places, scored.probabilities[row], table.root, path, mask_path, segmenter)
+        for kept, row, path, mask_path in zip(maps.maps, rows, table.path, table.mask_path, strict=True)
     ]
     shown = in_order(_shown, looks, workers=workers)
     return [
@@ -209,7 +218,9 @@ class _Look:
     places: CellPlaces
     probabilities: np.ndarray
     root: Path
+    path: str
     mask_path: str
+    segmenter: str
 
 
 def _shown(look: _Look) -> dict:
@@ -217,13 +228,20 @@ def _shown(look: _Look) -> dict:
     order = [CLASSES[column] for column in np.argsort(-look.probabilities, kind="stable")]
     mel = CLASSES[MEL]
     shown = (order[0], mel if order[0] != mel else order[1])
-    mask = read_mask(look.root, look.mask_path)
+    mask, source = outlined_mask(look.root, look.path, look.mask_path, look.segmenter)
     small = None if mask is None else sized_mask(mask)  # a map has few cells: a share of it needs no more pixels
     cells = (look.maps[CLASSES.index(name)] for name in shown)
     return {
         "scale": shared_scale(look.maps),
         "shown": shown,
         "map_scores": tuple(NO_MASK if small is None else score_map(one, small, look.places) for one in cells),
-        "mask_origin": "" if mask is None else DATASET_MASK,
+        "mask_origin": "" if mask is None else _origin(source),
+        "mask_source": "" if mask is None else source,
         "outline": "" if small is None else outline_path(small),
     }
+
+
+def _origin(source: str) -> str:
+    """What the page says of a mask from there; why the segmenter was passed over follows the comma."""
+    name, _, why = source.partition(" (")
+    return MASK_ORIGINS[name] + (f" ({why}" if why else "")

@@ -8,14 +8,13 @@ from typing import Protocol
 
 import numpy as np
 
-from melascope.data.archive import read_member
-from melascope.data.decode import decode_mask
+from melascope.data.lesion_masks import read_lesion_mask
 from melascope.data.pixels import resize_image, resize_mask
 from melascope.data.sources import read_dataset
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.explain.answers import Asker
 from melascope.explain.artefacts import Specimen
-from melascope.explain.segment import FROM_DATA_SET, SEGMENTED, segment_lesion
+from melascope.explain.segment import FROM_DATA_SET, SEGMENTER, find_lesion
 from melascope.stages.data import labels_of
 from melascope.stages.engines import AsksLogits
 from melascope.stages.scoring import load_image
@@ -45,10 +44,12 @@ def asker_of(run: RunDirectory, model: AnswersImages) -> Asker:
     return Asker(model.logits, card.input_width, card.input_height, card.temperature, point.target, point.threshold)
 
 
-def specimens_of(table: LesionTable, *, widest: int = WORKING_WIDTH) -> Callable[[int], Specimen]:
+def specimens_of(
+    table: LesionTable, *, widest: int = WORKING_WIDTH, segmenter: str = SEGMENTER
+) -> Callable[[int], Specimen]:
     """A function row -> picture and lesion, at the picture's own size or at `widest` pixels.
 
-    The lesion is the data set's mask; where it has none, the lesion is segmented (`mask_source` says which).
+    The lesion is the data set's mask; where it has none, `segmenter` finds it (`mask_source` says which).
     """
 
     def load(row: int) -> Specimen:
@@ -56,19 +57,22 @@ def specimens_of(table: LesionTable, *, widest: int = WORKING_WIDTH) -> Callable
         height, width = image.shape[:2]
         if width > widest:
             image = resize_image(image, widest, round(height * widest / width))
-        lesion, source = lesion_of(table, row, image)
+        lesion, source = lesion_of(table, row, image, segmenter)
         return Specimen(table.image_id[row], table.lesion_key[row], image, lesion, source)
 
     return load
 
 
-def lesion_of(table: LesionTable, row: int, image: np.ndarray) -> tuple[np.ndarray, str]:
-    """(height, width) bool at the size of `image`, and where it comes from."""
-    path = table.mask_path[row]
-    if not path:
-        return segment_lesion(image), SEGMENTED
-    mask = decode_mask(read_member(table.root, path), name=path)
-    return resize_mask(mask, image.shape[1], image.shape[0]), FROM_DATA_SET
+def lesion_of(table: LesionTable, row: int, image: np.ndarray, segmenter: str = SEGMENTER) -> tuple[np.ndarray, str]:
+    """(height, width) bool at the size of `image`, and where it comes from: the data set, else as `find_lesion` says.
+
+    Parameters
+    ----------
+    segmenter : row of `explain.segment.SEGMENTERS`, for a picture without a mask
+    """
+    if not table.mask_path[row]:
+        return find_lesion(image, segmenter)
+    return resize_mask(read_lesion_mask(table, row), image.shape[1], image.shape[0]), FROM_DATA_SET
 
 
 def own_images(run: RunDirectory, data: Path | None = None) -> LesionTable:

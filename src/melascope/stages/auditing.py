@@ -11,6 +11,7 @@ import numpy as np
 from melascope.data.sources import read_dataset
 from melascope.evaluation.evaluate import Evaluation, Group
 from melascope.evaluation.operating_point import OperatingPoint
+from melascope.explain.segment import SEGMENTER
 from melascope.gallery.facts import gallery_facts
 from melascope.gallery.gathering import build_cases, workers_for
 from melascope.gallery.render import write_gallery
@@ -39,6 +40,7 @@ def audit_run(
     most_tests: int = MOST,
     fast: bool = False,
     engine: str = "auto",
+    segmenter: str = SEGMENTER,
     data: Path | None = None,
     out: Path | None = None,
 ) -> Path:
@@ -53,6 +55,7 @@ def audit_run(
         notes tell what the answer hangs on
     fast : maps in bfloat16, which the page says; probabilities stay the run's own
     engine : "auto" takes the run's exported graph where it has one of its present weights, else torch
+    segmenter : row of `explain.segment.SEGMENTERS`, for pictures without a mask
     data : the data set's folder, where it is no longer the one that the run was trained on
     out : folder of the gallery; `<run>/gallery` by default
     """
@@ -68,12 +71,14 @@ def audit_run(
     check_same_model(maps, predictions.logits[[rows[image_id] for image_id in maps.image_id]], run)
     maps.write(run.maps / f"gallery-{maps.method}.npz")
     tests = (
-        tests_of_cases(run, explainer.maker, selections, chosen, maps, reporter, most=most_tests) if most_tests else {}
+        tests_of_cases(run, explainer.maker, selections, chosen, maps, reporter, most=most_tests, segmenter=segmenter)
+        if most_tests
+        else {}
     )
     workers = workers_for(len(selections))
     cases = [
         replace(case, tests=tests.get(case.image_id, ()))
-        for case in build_cases(selections, predictions, point, maps, table, workers=workers)
+        for case in build_cases(selections, predictions, point, maps, table, workers=workers, segmenter=segmenter)
     ]
     page_facts = gallery_facts(
         predictions, point, maps, table, run=run.name, backbone=explainer.card.backbone, headline=_headline(run)

@@ -12,6 +12,7 @@ from melascope.evaluation.operating_point import OperatingPoint
 from melascope.explain.contrast import highest_other
 from melascope.explain.overlay import shared_scale
 from melascope.explain.panel import compose_panel
+from melascope.explain.segment import FROM_DATA_SET, SEGMENTER, SEGMENTERS
 from melascope.tables.cell_places import UNKNOWN, CellPlaces
 from melascope.tables.maps import MapStore
 
@@ -33,6 +34,7 @@ class MapRequest:
     ending : jpg, webp or png
     fast : bfloat16, for pictures only
     engine : "auto" takes the run's exported graph where it holds these maps, else torch
+    segmenter : row of `explain.segment.SEGMENTERS`, for a picture without a mask
     """
 
     method: str = "gradcam"
@@ -42,12 +44,14 @@ class MapRequest:
     ending: str = "jpg"
     fast: bool = False
     engine: str = "auto"
+    segmenter: str = SEGMENTER
 
     def __post_init__(self) -> None:
         for flag, value, known in (
             ("--class", self.class_name, ("", *CLASSES)),
             ("--against", self.against, ("", PREDICTED, *CLASSES)),
             ("--format", self.ending, ENDINGS),
+            ("--segmenter", self.segmenter, tuple(SEGMENTERS)),
         ):
             if value not in known:
                 wanted = ", ".join(one for one in known if one)
@@ -80,18 +84,19 @@ class Explained:
     Parameters
     ----------
     image : (height, width, 3) uint8, at its own size
-    mask : (height, width) bool of the data set's lesion mask, at the image's size; None where there is none
+    mask : (height, width) bool of the lesion, at the image's size; all False where none was found
     probabilities : (7,) float64
     maps : (len(classes), map_height, map_width) float32, raw, in the method's unit
     dx, split : truth and split where the run or the data set knows them, else `""`
     logits : (7,) float32
     classes : whose maps these are
     places : where their cells lie on the picture
+    mask_source : where the mask comes from, see `explain.segment`
     """
 
     image_id: str
     image: np.ndarray
-    mask: np.ndarray | None
+    mask: np.ndarray
     probabilities: np.ndarray
     maps: np.ndarray
     dx: str
@@ -99,6 +104,7 @@ class Explained:
     logits: np.ndarray = field(default_factory=lambda: np.zeros(len(CLASSES), np.float32))
     classes: tuple[str, ...] = CLASSES
     places: CellPlaces = UNKNOWN
+    mask_source: str = FROM_DATA_SET
 
     def map_of(self, name: str) -> np.ndarray:
         """(map_height, map_width) of one class."""
@@ -119,8 +125,13 @@ def panel(one: Explained) -> np.ndarray:
         predicted=CLASSES[one.predicted],
         scale=shared_scale(one.maps),
         places=one.places,
-        mask=one.mask,
+        mask=one.mask if one.mask.any() else None,
+        mask_source=_outline(one),
     )
+
+
+def _outline(one: Explained) -> str:
+    return "lesion mask of the data set" if one.mask_source == FROM_DATA_SET else f"lesion mask by {one.mask_source}"
 
 
 def _shown(one: Explained) -> list[str]:
@@ -144,7 +155,8 @@ def requested_panel(one: Explained, store: MapStore, request: MapRequest) -> np.
         predicted=CLASSES[one.predicted],
         scale=scale,
         places=store.places,
-        mask=one.mask,
+        mask=one.mask if one.mask.any() else None,
+        mask_source=_outline(one),
         labels=labels,
         unit=store.unit,
         notes=notes,

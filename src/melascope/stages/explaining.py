@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from melascope.classes import CLASSES
-from melascope.data.archive import read_member
-from melascope.data.decode import decode_mask
-from melascope.data.pixels import resize_image, resize_mask
+from melascope.data.pixels import resize_image
 from melascope.errors import ExplainError, RunError
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.explain.overlay import render_overlay, save_image, shared_scale
+from melascope.explain.segment import SEGMENTER
 from melascope.files import MANIFEST, make_folder, sha256_file, write_json
 from melascope.gallery.pictures import file_stems
+from melascope.stages.asking import lesion_of
 from melascope.stages.explained import Explained, MapRequest, describe, panel, requested_panel
 from melascope.stages.map_makers import BATCH, MapMaker, map_maker
 from melascope.stages.reporting import Reporter
@@ -38,8 +38,9 @@ class Explainer:
         fast: bool = False,
         columns: Sequence[int] | None = None,
         engine: str = "auto",
+        segmenter: str = SEGMENTER,
     ) -> None:
-        self.run = run
+        self.run, self.segmenter = run, segmenter
         self.maker = map_maker(run, method=method, layer=layer, fast=fast, columns=columns, engine=engine)
         self.card: CheckpointCard = self.maker.card
         self.point = OperatingPoint.read(run.operating_point) if run.operating_point.is_file() else None
@@ -55,6 +56,7 @@ class Explainer:
         for start in range(0, len(table), BATCH):
             rows = range(start, min(start + BATCH, len(table)))
             images = [load_image(table, row) for row in rows]
+            lesions = [lesion_of(table, row, image, self.segmenter) for row, image in zip(rows, images, strict=True)]
             store = self.maps(images, table.image_id[rows])
             probabilities = probabilities_from_logits(store.logits, self.card.temperature)
             yield (
@@ -62,7 +64,8 @@ class Explainer:
                     Explained(
                         image_id=table.image_id[row],
                         image=images[index],
-                        mask=_mask_of(table, row, images[index]),
+                        mask=lesions[index][0],
+                        mask_source=lesions[index][1],
                         probabilities=probabilities[index],
                         maps=store.maps[index],
                         dx=table.dx[row],
@@ -75,14 +78,6 @@ class Explainer:
                 ],
                 store,
             )
-
-
-def _mask_of(table: LesionTable, row: int, image: np.ndarray) -> np.ndarray | None:
-    path = table.mask_path[row]
-    if not path:
-        return None
-    mask = decode_mask(read_member(table.root, path), name=path)
-    return resize_mask(mask, image.shape[1], image.shape[0])
 
 
 def explain_images(
@@ -106,7 +101,7 @@ def explain_images(
     """
     request = request or MapRequest(method=method)
     wanted = {"method": request.method, "layer": request.layer, "fast": request.fast, "columns": request.columns}
-    explainer = Explainer(run, **wanted, engine=request.engine)
+    explainer = Explainer(run, **wanted, engine=request.engine, segmenter=request.segmenter)
     if request.against and not explainer.maker.about["signed"]:
         raise ExplainError(
             f"{request.method} is not signed: a difference of its maps has no meaning.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -17,6 +18,7 @@ from melascope.explain.edit_sheet import edit_sheet
 from melascope.explain.interventions import CONTROLS, Outcome, intervene
 from melascope.explain.overlay import save_image
 from melascope.explain.paired import FLOOR, PairedEffect
+from melascope.explain.segment import SEGMENTER
 from melascope.files import make_folder, write_json, write_manifest
 from melascope.gallery.pictures import file_stems
 from melascope.report.intervention_plot import save_case, save_effects
@@ -48,9 +50,21 @@ def chosen_cases(table: LesionTable, image_ids: Sequence[str]) -> LesionTable:
 
 
 def intervene_on_cases(
-    run: RunDirectory, table: LesionTable, out: Path, reporter: Reporter, *, controls: int = CONTROLS, seed: int = 0
+    run: RunDirectory,
+    table: LesionTable,
+    out: Path,
+    reporter: Reporter,
+    *,
+    controls: int = CONTROLS,
+    seed: int = 0,
+    segmenter: str = SEGMENTER,
 ) -> list[str]:
     """Try every intervention on each picture; tables, pictures of the edits and plots go to `out`.
+
+    Parameters
+    ----------
+    controls, seed : random placements of each region, and their key
+    segmenter : row of `explain.segment.SEGMENTERS`, for pictures without a mask
 
     Returns
     -------
@@ -58,7 +72,11 @@ def intervene_on_cases(
     """
     maker = map_maker(run)
     ask, out = asker_of(run, maker), make_folder(Path(out))
-    load, stems, (_, split) = specimens_of(table), file_stems(table.image_id), with_known_facts(table, run)
+    load, stems, (_, split) = (
+        specimens_of(table, segmenter=segmenter),
+        file_stems(table.image_id),
+        with_known_facts(table, run),
+    )
     rows: list[CaseRow] = []
     lines = [RESEARCH_ONLY]
     with reporter.bar("intervening") as advance:
@@ -72,6 +90,7 @@ def intervene_on_cases(
                 continue
             own = [line for one in outcomes for line in case_rows(specimen, one)]
             title = f"{specimen.image_id}  truth {table.dx[row] or 'unknown'}  split {split[row] or 'unknown'}"
+            title += f"  lesion mask: {specimen.mask_source}"
             _show_case(out, stems[specimen.image_id], title, specimen, outcomes, own, table.source)
             lines += [f"{title}  top class {outcomes[0].predicted[0]}", *(f"  {one.sentence()}" for one in outcomes)]
             rows += own
@@ -138,7 +157,14 @@ def case_rows(specimen: Specimen, one: Outcome) -> list[CaseRow]:
 
 
 def intervene_on_split(
-    run: RunDirectory, table: LesionTable, out: Path, reporter: Reporter, *, split: str = "test", seed: int = 0
+    run: RunDirectory,
+    table: LesionTable,
+    out: Path,
+    reporter: Reporter,
+    *,
+    split: str = "test",
+    seed: int = 0,
+    segmenter: str = SEGMENTER,
 ) -> list[str]:
     """Artefacts added to, and backgrounds changed in, every picture of a split; tables and plots go to `out`.
 
@@ -155,15 +181,22 @@ def intervene_on_split(
             expected="images that the run has seen, in one of: " + ", ".join(sorted(set(sides) - {""})),
         )
     model = open_engine(run.root)
-    ask, out, load = asker_of(run, model), make_folder(Path(out)), specimens_of(table)
+    ask, out, load = asker_of(run, model), make_folder(Path(out)), specimens_of(table, segmenter=segmenter)
     effects, pairs, lines = [], [], [RESEARCH_ONLY]
     skipped: dict[str, list] = {}
+    masks: dict[int, str] = {}
+
+    def noted(row: int) -> Specimen:
+        specimen = load(row)
+        masks[row] = specimen.mask_source
+        return specimen
+
     for audit, look, floor in (
         ("artefacts", ask_with_artefacts, FLOOR),
         ("backgrounds", ask_on_other_backgrounds, 0.0),
     ):
         with reporter.bar(f"asking: {audit}") as advance:
-            found: Pairs = look(len(table), load, ask, seed=seed, progress=advance)
+            found: Pairs = look(len(table), noted, ask, seed=seed, progress=advance)
         own = [line for one in found.effects(seed=seed) for line in effect_rows(audit, one)]
         save_effects(own, out, floor=floor, name=audit, source=table.source)
         lines += [f"{audit}: {len(found.image_id):,} images, {len(found.skipped)} skipped"]
@@ -174,7 +207,9 @@ def intervene_on_split(
     for ending in ("csv", "parquet"):
         write_rows(out / f"effects.{ending}", effects)
     write_rows(out / "pairs.parquet", pairs)
-    facts = _facts(run, model, ask, table)
+    counted = dict(Counter(masks.values()))
+    lines.append("lesion masks: " + ", ".join(f"{name} {count:,}" for name, count in counted.items()))
+    facts = _facts(run, model, ask, table) | {"masks": counted}
     write_json(out / "effects.json", facts | {"split": split, "seed": seed, "skipped": skipped, "sentences": lines})
     write_manifest(out, run=run.name, source=table.source)
     return lines

@@ -32,6 +32,7 @@ from melascope.explain.map_figures import (
 from melascope.explain.maps import MapEngine, make_maps
 from melascope.explain.running import forward_hook, run_plainly
 from melascope.explain.sanity import Likeness
+from melascope.explain.segment import SEGMENTER
 from melascope.files import atomic_path, canonical_json, make_folder, sha256_bytes, write_manifest, write_text
 from melascope.models.augment import normalise
 from melascope.models.classifier import Classifier
@@ -84,6 +85,7 @@ def run_map_tests(
     split: str = "test",
     images: int = ASKED_AGAIN,
     method: str = "gradcam",
+    segmenter: str = SEGMENTER,
     data: Path | None = None,
     out: Path | None = None,
     draws: int = 2000,
@@ -96,6 +98,7 @@ def run_map_tests(
     split : "test" or "val"
     images : how many of them the faithfulness test asks the model about again, 129 times each; all are scored
         against their masks
+    segmenter : row of `explain.segment.SEGMENTERS`, for pictures without a mask
     data : the data set's folder, where it has moved
     out : folder; `<run>/map_tests` by default
 
@@ -109,7 +112,7 @@ def run_map_tests(
         raise ExplainError(f"{images} images.", where="--images", expected="at least 1")
     out = make_folder(Path(out or run.root / "map_tests"))
     tester = _Tester(run, reporter, method, make_folder(out / "parts"))
-    held = tester.held(split, data)
+    held = tester.held(split, data, segmenter)
     store = tester.maps(held)
     known = _known(held, store, run)
     with reporter.bar("scoring maps against masks"):
@@ -176,7 +179,7 @@ class _Tester:
             "seed": seed,
         }
 
-    def held(self, split: str, data: Path | None) -> Held:
+    def held(self, split: str, data: Path | None, segmenter: str) -> Held:
         predictions = Predictions.read(self.run.predictions)
         rows = np.flatnonzero(predictions.split == split)
         if len(rows) < 2:
@@ -194,7 +197,7 @@ class _Tester:
                 pixels[row] = resize_image(image, width, height)
                 small = min(1.0, SCORED_WIDTH / image.shape[1])
                 image = resize_image(image, round(image.shape[1] * small), max(1, round(image.shape[0] * small)))
-                mask, sources[row] = lesion_of(table, row, image)
+                mask, sources[row] = lesion_of(table, row, image, segmenter)
                 masks.append(mask)
                 advance(row + 1, len(table))
         return Held(table, predictions, pixels, masks, sources)

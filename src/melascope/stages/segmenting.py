@@ -136,8 +136,13 @@ def evaluate_segmenters(
     graph: Path = SHIPPED,
     side: str = "test",
     source: str | None = None,
+    stamp: bool = False,
 ) -> list[str]:
     """Compare the masks of a segmenter, and of the classical one, with the data set's, at the masks' own size.
+
+    Parameters
+    ----------
+    stamp : write the mean Dice and IoU into the graph's own card as well
 
     Returns
     -------
@@ -160,7 +165,18 @@ def evaluate_segmenters(
             for name, find in finders.items():
                 found[name].append(agreement_of(find(image, mask.shape[1], mask.shape[0]), mask))
             advance(row + 1, len(table))
+    if stamp:
+        _stamp(segmenter, side, agreement_figures(found["segmenter"], table.lesion_key, table.dx))
     return _written(make_folder(Path(out)), segmenter, table, parted, side, found)
+
+
+def _stamp(segmenter: Segmenter, side: str, figures: dict[tuple[str, str], Figure]) -> Path:
+    """Put the mean figures of all images into the card inside the graph; the weights stay as they are."""
+    from melascope.models.segmenter_export import restamp
+
+    own = {measure: figures["all", measure].as_json() for measure in ("dice", "iou")}
+    card = segmenter.card
+    return restamp(segmenter.path, card.model_copy(update={"figures": {**card.figures, side: own}}))
 
 
 def enlarged(mask: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from melascope.classes import CLASSES, MEL
 from melascope.errors import ExplainError
 from melascope.explain.interventions import intervene
+from melascope.explain.segment import SEGMENTER
 from melascope.gallery.selection import EVERY, Selection
 from melascope.gallery.tested import Test
 from melascope.stages.asking import AnswersImages, asker_of, specimens_of
@@ -36,6 +37,7 @@ def tests_of_cases(
     reporter: Reporter,
     *,
     most: int = MOST,
+    segmenter: str = SEGMENTER,
 ) -> dict[str, tuple[Test, ...]]:
     """Hide the lesion, the hottest part of the maps, spots beside the lesion and artefacts, and ask the model again.
 
@@ -44,12 +46,13 @@ def tests_of_cases(
     model : of the run, however it computes
     selections, table, maps : the cases of the gallery, row by row the same images
     most : cases that are tested; those that are shown for being held out alone never are
+    segmenter : row of `explain.segment.SEGMENTERS`, for pictures without a mask
 
     Returns
     -------
     tests : image id -> what changed; no entry for a picture that cannot be edited (a lesion that fills it)
     """
-    ask, load = asker_of(run, model), specimens_of(table, widest=WORKING_WIDTH)
+    ask, load = asker_of(run, model), specimens_of(table, widest=WORKING_WIDTH, segmenter=segmenter)
     rows = [row for row, selection in enumerate(selections) if selection.reasons != (EVERY,)][:most]
     tests: dict[str, tuple[Test, ...]] = {}
     with reporter.bar("hiding parts") as advance:

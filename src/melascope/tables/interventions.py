@@ -31,7 +31,7 @@ class CaseRow:
     p_value : empirical, of a random placement; NaN without control
     predicted_before, predicted_after : top class
     positive_before, positive_after : "yes" or "no" at the frozen threshold; `""` where none is frozen
-    mask_source : of the lesion, "data set" or "segmented"
+    mask_source : of the lesion: "data set", "segmenter", or "classical" and why
     """
 
     image_id: str

@@ -4,7 +4,7 @@ const $ = (id) => document.getElementById(id);
 const nameOf = (name) => about.class_names[name] || "unknown";
 const number = (value) => value.toFixed(4);
 const percent = (share) => (share > 0 && share < 0.01 ? "under 1 %" : share > 0.99 && share < 1 ? "over 99 %" : `${Math.round(100 * share)} %`);
-const view = { map: "mel", opacity: 1 };
+const view = { map: "mel", opacity: 1, outline: true };
 let asked = 0; // only the last picture's answer is shown
 let pictureAddress = "";
 
@@ -144,11 +144,14 @@ function stage(detail, answer, what) {
   frame.style.aspectRatio = `${width} / ${height}`;
   const canvas = make("canvas", { "aria-hidden": "true" });
   frame.append(make("img", { src: pictureAddress, alt: `The picture: ${what}` }), canvas);
+  const line = answer.lesion.outline && draw("svg", { class: "outline", viewBox: `0 0 ${about.outline_size.join(" ")}`, preserveAspectRatio: "none", "aria-hidden": "true" }, draw("path", { class: "dark", d: answer.lesion.outline }), draw("path", { d: answer.lesion.outline }));
+  if (line) frame.append(line);
   const title = make("strong");
   const says = make("p", { class: "map-says small", id: "map-says", role: "status" });
   const below = make("div");
   const paint = () => {
     canvas.hidden = !view.map;
+    if (line) line.style.display = view.outline ? "" : "none";
     canvas.style.opacity = view.opacity;
     if (view.map) drawMap(canvas, detail, view.map, width, height);
     title.textContent = titleOf(detail, view.map);
@@ -163,6 +166,8 @@ function stage(detail, answer, what) {
       about.classes.map((name) => choice(name, name)), choice(CONTRAST, "why not melanoma?")),
     make("p", { class: "tools" }, make("label", null, "Opacity of the map ", make("input", { type: "range", id: "opacity", min: 0, max: 1, step: 0.05, value: view.opacity,
       oninput: (event) => { view.opacity = Number(event.target.value); canvas.style.opacity = view.opacity; } }))),
+    line ? make("p", { class: "tools" }, make("label", null, make("input", { type: "checkbox", id: "outline", checked: view.outline, onchange: (event) => { view.outline = event.target.checked; paint(); } }), " Outline of the lesion")) : "",
+    make("p", { class: "quiet small" }, line ? `Outline: by ${answer.lesion.source}, not drawn by a person; ${percent(answer.lesion.area_share)} of the picture.` : "No lesion was found to outline."),
   ];
 }
 
