@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test lint check golden clean
+.PHONY: help setup demo test torture lint check golden clean
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
@@ -20,6 +20,9 @@ demo: setup  ## the whole main job: data, split, training, evaluation, maps, gal
 
 test: setup  ## all tests
 	$(BIN)/python -m pytest -n 2
+
+torture: setup  ## the service's hardening rows at full size (about 20 minutes)
+	$(BIN)/python tests/torture/service.py all --full
 
 lint: setup  ## style and floors
 	$(BIN)/ruff check .
