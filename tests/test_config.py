@@ -15,17 +15,20 @@ from melascope.config import (
     LossRecipe,
     ModelRecipe,
     Recipe,
+    SegmenterRecipe,
     TrainRecipe,
     doubts_about,
     read_experiment,
     read_recipe,
+    read_segmenter_recipe,
     recipe_toml,
 )
 from melascope.errors import RecipeError
 
 SHIPPED = Path(__file__).parents[1] / "recipes"
 LISTS = sorted((SHIPPED / "experiments").glob("*.toml"))
-RECIPES = sorted(set(SHIPPED.rglob("*.toml")) - set(LISTS))
+SEGMENTER = SHIPPED / "segmenter.toml"
+RECIPES = sorted(set(SHIPPED.rglob("*.toml")) - {*LISTS, SEGMENTER})
 
 
 def written(folder: Path, text: str) -> Path:
@@ -167,6 +170,13 @@ def test_a_resolved_recipe_reads_back_equal(recipe):
 def test_every_shipped_recipe_can_be_read(path):
     recipe = read_recipe(path)
     assert recipe.name and Recipe.model_validate(tomllib.loads(recipe_toml(recipe))) == recipe
+
+
+def test_the_shipped_recipe_of_the_segmenter_can_be_read_and_is_none_of_a_classifier():
+    recipe = read_segmenter_recipe(SEGMENTER)
+    assert recipe.name and SegmenterRecipe.model_validate(tomllib.loads(recipe_toml(recipe))) == recipe
+    with pytest.raises(RecipeError, match="network: unknown key"):
+        read_recipe(SEGMENTER)
 
 
 @pytest.mark.parametrize("path", LISTS, ids=lambda path: path.stem)

@@ -175,7 +175,7 @@ def image_bytes(array: np.ndarray, kind: str) -> bytes:
 
 
 def build_world(root: Path) -> World:
-    """Write an image (and for all but BCC_SURE_WRONG a mask) for each of `ROWS`."""
+    """Write an image and a mask for each of `ROWS`; BCC_SURE_WRONG is bare skin, where the classical rule finds nothing."""
     ids, lesions, splits, dx, ages, sexes, probabilities = (list(column) for column in zip(*ROWS, strict=True))
     names = [f"{n}.jpg" for n in range(len(ids))]
     masks = ["" if image_id == "BCC_SURE_WRONG" else f"{n}.png" for n, image_id in enumerate(ids)]
@@ -183,7 +183,8 @@ def build_world(root: Path) -> World:
     mask[12:32, 20:40] = 255
     for n, (name, mask_name) in enumerate(zip(names, masks, strict=True)):
         picture = np.full((45, 60, 3), (220, 180, 160), dtype=np.uint8)
-        picture[12:32, 20:40] = (90 + n, 50, 30)
+        if mask_name:
+            picture[12:32, 20:40] = (90 + n, 50, 30)
         (root / name).write_bytes(image_bytes(picture, "JPEG"))
         if mask_name:
             (root / mask_name).write_bytes(image_bytes(mask, "PNG"))

@@ -13,6 +13,7 @@ from PIL import Image
 from browser import chromium, listen, needs_chromium, serious_findings, until
 from hostile_words import HOSTILE
 from melascope.explain.overlay import render_overlay
+from melascope.explain.segment import CLASSICAL
 from melascope.gallery.facts import gallery_facts
 from melascope.gallery.gathering import build_cases
 from melascope.gallery.render import write_gallery
@@ -27,7 +28,7 @@ MELANOMAS_MISSED = ["MEL_MISSED_B", "MEL_MISSED_A"]
 
 def cases_of(world):
     selections = select_cases(world.predictions, world.point, image_ids=list(world.predictions.image_id))
-    return build_cases(selections, world.predictions, world.point, world.maps, world.table)
+    return build_cases(selections, world.predictions, world.point, world.maps, world.table, segmenter=CLASSICAL)
 
 
 def facts_of(world):

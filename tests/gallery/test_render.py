@@ -19,6 +19,7 @@ from PIL import Image
 from melascope.classes import RESEARCH_ONLY
 from melascope.errors import DataError, OutputError
 from melascope.explain.overlay import draw_outline, render_overlay
+from melascope.explain.segment import CLASSICAL
 from melascope.gallery.card import Card
 from melascope.gallery.facts import PHANTOM, gallery_facts
 from melascope.gallery.gathering import build_cases
@@ -86,7 +87,9 @@ def everything(world, ids=(), workers=1):
     """Cases and facts of the world: by default every image of it."""
     ids = ids or list(world.predictions.image_id)
     selections = select_cases(world.predictions, world.point, image_ids=ids)
-    cases = build_cases(selections, world.predictions, world.point, world.maps, world.table, workers=workers)
+    cases = build_cases(
+        selections, world.predictions, world.point, world.maps, world.table, workers=workers, segmenter=CLASSICAL
+    )
     facts = gallery_facts(
         world.predictions, world.point, world.maps, world.table, run="20260220__<i>run", headline=HEADLINE
     )
@@ -240,7 +243,9 @@ def test_figures_md_has_the_seeds_form(figures):
         "Conclusion",
     ]
     assert "**No positive evidence**" in entry(figures, "MEL_MISSED_B")
-    assert "not known: the data set has no lesion mask" in entry(figures, "BCC_SURE_WRONG")
+    assert "not known: the data set has no lesion mask for this image, and no lesion was found in it" in entry(
+        figures, "BCC_SURE_WRONG"
+    )
     assert "age unknown; sex unknown" in entry(figures, "MEL_BY_THRESHOLD")
 
 

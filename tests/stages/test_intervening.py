@@ -98,6 +98,6 @@ def test_the_command_finds_the_runs_own_images(finished, table, tmp_path, monkey
     name = table.image_id[3]
     result = CliRunner().invoke(app, ["intervene", str(finished.root), "--cases", name, "--controls", "7"])
     assert result.exit_code == 0, result.output
-    assert seen == {"ids": [name], "controls": 7, "seed": 0}
+    assert seen == {"ids": [name], "controls": 7, "seed": 0, "segmenter": "segmenter"}
     result = CliRunner().invoke(app, ["intervene", str(finished.root), "--cases", name, "--dataset"])
     assert isinstance(result.exception, MelascopeError)
