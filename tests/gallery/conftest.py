@@ -175,7 +175,7 @@ def image_bytes(array: np.ndarray, kind: str) -> bytes:
 
 
 def build_world(root: Path) -> World:
-    """Write an image and a mask for each of `ROWS`; BCC_SURE_WRONG is bare skin, where the classical rule finds nothing."""
+    """Write an image and a mask for each of `ROWS`; BCC_SURE_WRONG is bare skin, where no rule by colour finds any."""
     ids, lesions, splits, dx, ages, sexes, probabilities = (list(column) for column in zip(*ROWS, strict=True))
     names = [f"{n}.jpg" for n in range(len(ids))]
     masks = ["" if image_id == "BCC_SURE_WRONG" else f"{n}.png" for n, image_id in enumerate(ids)]
