@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from melascope.cli.flags import ColumnMap, EngineName, LabelsFile, WordMap, labels_from, next_command
+from melascope.cli.flags import ColumnMap, LabelsFile, WordMap, labels_from, next_command
 from melascope.data.inputs import Source
 from melascope.errors import MelascopeError
 from melascope.stages.reporting import Reporter
@@ -31,17 +31,29 @@ def predict(
     labels: LabelsFile = None,
     map_columns: ColumnMap = None,
     map_labels: WordMap = None,
-    engine: EngineName = "auto",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="auto (the run's exported graph if there is one), graph, torch; or, with --out FOLDER, ray: auto, on "
+            "all cores of a Ray cluster (docs/scale.md)."
+        ),
+    ] = "auto",
     path_column: Annotated[str, typer.Option(help="Of a manifest: the column that holds paths.")] = "",
     shard: Annotated[str, typer.Option(help="With --out FOLDER: make the i-th of n shares, e.g. 3/16.")] = "1/1",
+    address: Annotated[
+        str,
+        typer.Option(help="With --engine ray: of a running cluster, HOST:6379 or auto; else one is started here."),
+    ] = "",
 ) -> None:
     """Score images: into one table, with their truth where a CSV tells it, or into parts that no kill can spoil."""
+    if address and engine != "ray":
+        raise MelascopeError("Only a Ray cluster has an address.", where="--address", fix="add --engine ray")
     if out.suffix.lower() not in TABLES:
         if labels:
             raise MelascopeError("Parts hold no truth.", where="--labels", fix="score into one table: --out FILE.csv")
-        _parts(model, Source.of(source, column=path_column), out, engine, shard)
+        _parts(model, Source.of(source, column=path_column), out, engine, shard, address)
         return
-    if path_column or shard != "1/1":
+    if path_column or shard != "1/1" or engine == "ray":
         raise MelascopeError("A table is made whole.", where="--out", fix="name a folder: --out scores")
     kind = Source.of(source).kind
     if kind not in ("file", "folder"):
@@ -64,12 +76,16 @@ def _table(model: Path, source: Path, out: Path, engine: str, labels) -> None:
     next_command(f"melascope evaluate {out}{point}")
 
 
-def _parts(model: Path, source: Source, out: Path, engine: str, shard: str) -> None:
+def _parts(model: Path, source: Source, out: Path, engine: str, shard: str, address: str) -> None:
     from melascope.stages.batch_scoring import Share, reasons_in, score_inputs
     from melascope.stages.engines import open_engine
+    from melascope.stages.ray_scoring import score_inputs_on_ray
 
     reporter, share = Reporter(), Share.from_text(shard)
-    result = score_inputs(open_engine(model, engine=engine, reporter=reporter), source, out, reporter, share=share)
+    if engine == "ray":
+        result = score_inputs_on_ray(model, source, out, reporter, share=share, address=address)
+    else:
+        result = score_inputs(open_engine(model, engine=engine, reporter=reporter), source, out, reporter, share=share)
     print(f"{result.scored:,} images scored, {result.refused:,} inputs refused: {out}")
     for reason, count in reasons_in(out).most_common(5):
         print(f"  {count:,} × {reason}")

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count as count_up
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Scored:
-    """How many inputs there were in this share's parts.
+    """How many inputs there were in some parts.
 
     Parameters
     ----------
@@ -78,9 +79,26 @@ class Scored:
     found_before : parts that an earlier start had finished
     """
 
-    scored: int
-    refused: int
-    found_before: int
+    scored: int = 0
+    refused: int = 0
+    found_before: int = 0
+
+    def __add__(self, other: Scored) -> Scored:
+        return Scored(self.scored + other.scored, self.refused + other.refused, self.found_before + other.found_before)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Inputs that are scored into one file: the unit that is made whole or not at all, by whatever engine.
+
+    Parameters
+    ----------
+    number : from 0; inputs `number * part_rows` and on, in the order of the source
+    inputs : paths
+    """
+
+    number: int
+    inputs: list[str]
 
 
 def score_inputs(
@@ -108,28 +126,15 @@ def score_inputs(
     ------
     OutputError : the folder holds parts of another model, source or part size, or cannot be written.
     """
-    out, facts = make_folder(Path(out)), _facts(engine, source, part_rows)
-    scored, refused, found_before = 0, 0, 0
+    out, facts, result = make_folder(Path(out)), facts_of(engine, source, part_rows), Scored()
     with ThreadPoolExecutor(workers) as decoders, reporter.counter("predicting") as count:
-        for number, inputs in enumerate(_parts(source, part_rows)):
-            if not share.owns(number):
-                continue
-            path = out / f"part-{number:06d}.parquet"
-            about = facts | {"part": number, "inputs_sha256": _digest(inputs)}
-            if path.is_file():
-                found_before, reasons = found_before + 1, _finished(path, about)
-            else:
-                table = _table(inputs, engine, decoders, count)
-                _write(path, table, about)
-                reasons = table["refused"]
-            n_refused = sum(reason != "" for reason in reasons.to_pylist())
-            scored, refused = scored + len(inputs) - n_refused, refused + n_refused
-    result = Scored(scored, refused, found_before)
-    write_json(out / f"shard-{share.number}-of-{share.of}.json", facts | {"scored": scored, "refused": refused})
+        for part in parts_of(source, share, part_rows):
+            result += make_part(part, engine, out, facts, decoders, count)
+    write_share(out, share, facts, result)
     return result
 
 
-def _facts(engine: Engine, source: Source, part_rows: int) -> dict[str, Any]:
+def facts_of(engine: Engine, source: Source, part_rows: int) -> dict[str, Any]:
     """What must be the same for all parts of a folder."""
     return {
         "melascope": __version__,
@@ -143,10 +148,54 @@ def _facts(engine: Engine, source: Source, part_rows: int) -> dict[str, Any]:
     }
 
 
-def _parts(source: Iterable[str], part_rows: int) -> Iterator[list[str]]:
+def parts_of(source: Iterable[str], share: Share, part_rows: int) -> Iterator[Part]:
+    """The parts of one share, each when it is asked for."""
     names = iter(source)
-    while part := list(islice(names, part_rows)):
-        yield part
+    for number in count_up():
+        inputs = list(islice(names, part_rows))
+        if not inputs:
+            return
+        if share.owns(number):
+            yield Part(number, inputs)
+
+
+def make_part(
+    part: Part,
+    engine: Engine,
+    out: Path,
+    facts: dict[str, Any],
+    decoders: ThreadPoolExecutor,
+    count: Callable[[int], None],
+) -> Scored:
+    """Write one part, unless it lies there already.
+
+    Parameters
+    ----------
+    facts : see `facts_of`
+    decoders : threads that decode
+    count : called with how many images were scored since
+
+    Raises
+    ------
+    OutputError : what lies there is a part of something else.
+    """
+    path = out / f"part-{part.number:06d}.parquet"
+    about = facts | {"part": part.number, "inputs_sha256": _digest(part.inputs)}
+    found_before = path.is_file()
+    if found_before:
+        reasons = _finished(path, about)
+    else:
+        table = _table(part.inputs, engine, decoders, count)
+        _write(path, table, about)
+        reasons = table["refused"]
+    refused = sum(reason != "" for reason in reasons.to_pylist())
+    return Scored(len(part.inputs) - refused, refused, int(found_before))
+
+
+def write_share(out: Path, share: Share, facts: dict[str, Any], result: Scored) -> None:
+    """Written last: this share is done."""
+    counts = {"scored": result.scored, "refused": result.refused}
+    write_json(out / f"shard-{share.number}-of-{share.of}.json", facts | counts)
 
 
 def _digest(inputs: list[str]) -> str:
