@@ -197,10 +197,11 @@ def intervene_on_split(
     ):
         with reporter.bar(f"asking: {audit}") as advance:
             found: Pairs = look(len(table), noted, ask, seed=seed, progress=advance)
-        own = [line for one in found.effects(seed=seed) for line in effect_rows(audit, one)]
+        judged = found.effects(seed=seed)
+        own = [line for one in judged for line in effect_rows(audit, one)]
         save_effects(own, out, floor=floor, name=audit, source=table.source)
         lines += [f"{audit}: {len(found.image_id):,} images, {len(found.skipped)} skipped"]
-        lines += [f"  {effect_sentence(one)}" for one in found.effects(seed=seed)]
+        lines += [f"  {effect_sentence(one)}" for one in judged]
         effects += own
         pairs += pair_rows(audit, found)
         skipped[audit] = [list(one) for one in found.skipped]
