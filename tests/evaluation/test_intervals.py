@@ -25,6 +25,9 @@ def test_a_draw_holds_as_many_lesions_as_there_are():
 
 def test_draws_depend_on_the_seed_and_not_on_the_block_size(monkeypatch):
     whole = np.concatenate(list(lesion_draws(30, 20, seed=1)))
+    with pytest.raises(ValueError, match="read-only"):
+        next(lesion_draws(30, 20, seed=1))[:] = 0  # kept for the next figure
+    monkeypatch.setattr(intervals, "_KEPT_CELLS", 0)
     monkeypatch.setattr(intervals, "_BLOCK_CELLS", 100)
     monkeypatch.setattr(intervals, "_MIN_BLOCK", 1)
     monkeypatch.setattr(intervals, "_TILE", 7)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import betaincinv, expit, logit, ndtri, stdtrit
@@ -39,6 +40,7 @@ MIN_DEFINED = 0.95
 
 LEVEL = 0.95
 _BLOCK_CELLS = 1_000_000  # weights held at once: 4 MB, which stays in the cache
+_KEPT_CELLS = 2_000_000  # weights of a small collection, kept from one figure to the next: 8 MB
 _MIN_BLOCK = 64
 _TILE = 4096
 
@@ -54,6 +56,20 @@ def lesion_draws(n_lesions: int, draws: int, seed: int) -> Iterator[np.ndarray]:
         side by side in memory, as the products over units want them.
     """
     units = n_units(n_lesions)
+    kept = units * draws <= _KEPT_CELLS
+    yield from _kept_draws(units, draws, seed) if kept else _drawn_blocks(units, draws, seed)
+
+
+@lru_cache(maxsize=4)
+def _kept_draws(units: int, draws: int, seed: int) -> tuple[np.ndarray, ...]:
+    """The blocks of a small collection, which figure after figure asks for; nobody may write on them."""
+    blocks = tuple(_drawn_blocks(units, draws, seed))
+    for block in blocks:
+        block.flags.writeable = False
+    return blocks
+
+
+def _drawn_blocks(units: int, draws: int, seed: int) -> Iterator[np.ndarray]:
     block = max(_MIN_BLOCK, _BLOCK_CELLS // max(1, units))
     for start in range(0, draws, block):
         drawn = np.stack([_one_draw(units, seed, draw) for draw in range(start, min(start + block, draws))])
