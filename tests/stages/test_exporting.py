@@ -40,7 +40,8 @@ def files(run):
 def test_every_file_is_told_and_kept_or_refused(run, files):
     manifest = json.loads((run.export / "manifest.json").read_text())
     assert {one["file"] for one in manifest["exports"]} == set(files)
-    assert set(files) == {"model.onnx", "model.xml", "model-float16.xml", "model-int8.onnx", "model-int8.xml"}
+    exact, halved = {"model.onnx", "model.xml"}, {"model-float16.onnx", "model-float16.xml"}
+    assert set(files) == {*exact, *halved, "model-int8.onnx", "model-int8.xml"}
     for name, one in files.items():
         assert (run.export / name).is_file() is not bool(one.refused)
         assert bool(one.refused) is bool(one.cost and one.cost.loses)
@@ -114,7 +115,6 @@ def test_what_is_no_export_is_not_replaced(finished, tmp_path):
     [
         ({"formats": ("coreml",)}, "There is no coreml"),
         ({"precisions": ("int4",)}, "There is no int4"),
-        ({"formats": ("onnx",), "precisions": ("float16",)}, "OpenVINO's files alone"),
     ],
 )
 def test_unknown_wishes_are_refused(finished, wrong, word):
@@ -146,3 +146,13 @@ def test_rows_are_asked_a_batch_at_a_time(run, files):
     pixels = np.random.default_rng(5).integers(0, 256, (6, 32, 48, 3), dtype=np.uint8)
     some = Rows(pixels, np.array([4, 0, 5]))
     np.testing.assert_array_equal(session.logits(some, batch_size=2), session.logits(pixels[[4, 0, 5]], batch_size=2))
+
+
+def test_halved_weights_are_half_as_large_and_tell_nothing_of_the_machine(run, files):
+    exact, halved = (run.export / name for name in ("model.onnx", "model-float16.onnx"))
+    card = Session.open(halved).card
+    assert (card.precision, card.weights_kept) == ("float32", "float16")
+    assert Session.open(exact).card.weights_kept == "float32"
+    assert 0 < max(files["model-float16.onnx"].differences.values()) < 0.1
+    for path in (exact, halved):
+        assert b"site-packages" not in path.read_bytes()

@@ -22,6 +22,7 @@ from melascope.gallery.page_data import MAP_LEVELS, as_script_text
 from melascope.gallery.pictures import page_palettes, ramp
 from melascope.gallery.wording import DX_TYPES, probability
 from melascope.stages.answering import Answerer
+from melascope.stages.reference import is_reference, reference_words
 from melascope.tables.results import Estimate, NotApplicable
 from melascope.tables.runs import RunDirectory
 from melascope.templating import environment
@@ -70,12 +71,14 @@ def page_html(answerer: Answerer, *, max_bytes: int, keeps: bool) -> str:
         "p_name": p_name,
         "threshold": point.threshold,
         "ticks": _ticks(point.threshold),
+        "validation_pictures": answerer.store.has_thumbnails,
     }
     return (
         _templates()
         .get_template("app.html")
         .render(
             run=run.name,
+            reference=reference_words(run) if is_reference(run) else "",
             is_phantom=answerer.source == "phantom",
             source=answerer.source,
             card=answerer.looker.card,

@@ -67,7 +67,7 @@ def create_app(
 
     @server.get("/validation/{row}.jpg")
     def validation(row: int) -> Response:
-        return _jpeg(answerer.store.thumbnail(row) if 0 <= row < len(answerer.store) else None)
+        return _jpeg(answerer.store.thumbnail(row) or None if 0 <= row < len(answerer.store) else None)
 
     @server.post("/answer")
     async def answer(request: Request) -> Response:

@@ -38,7 +38,7 @@ app.add_typer(segmenter_app, name="segmenter")
 DATA_COMMANDS = (data.fetch, data.phantom, data.validate, data.split, data.audit)
 COMMANDS = (
     *(runs.train, experiment.experiment, predicting.predict, judging.evaluate, judging.compare),
-    *(runs.explain, intervening.intervene, runs.gallery, reporting.report, exporting.export, runs.demo),
+    *(runs.explain, intervening.intervene, runs.gallery, reporting.report, exporting.export, exporting.pack, runs.demo),
 )
 
 for command in DATA_COMMANDS:

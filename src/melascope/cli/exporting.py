@@ -1,4 +1,4 @@
-"""`melascope export`: one file that is scored and explained without torch."""
+"""`melascope export` and `melascope pack`: what is scored and explained without torch."""
 
 from __future__ import annotations
 
@@ -60,3 +60,27 @@ def told(one: Exported) -> str:
             f"{alarms.rough} false alarms of {alarms.n} ({alarms.exact}); {sum(one.cost.called)} images change sides"
         )
     return f"{line}; REFUSED: {one.refused}" if one.refused else line
+
+
+def pack(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="Folder to write; its name is the name under which the model answers.")],
+    data: Annotated[Path | None, typer.Option(help="The images, if they have moved.")] = None,
+) -> None:
+    """Write a folder to hand on: it answers as RUN without torch, holds the figures, and no image, weights or path."""
+    with torch_needed():
+        from melascope.stages.packing import pack_run
+    packed = pack_run(RunDirectory.open(run), out, Reporter(), data=data)
+    cost = packed.cost
+    print(f"{packed.root}: {packed.bytes / 1e6:.2f} MB; weights kept as float16, measured on validation images:")
+    for unit in ("lesion", "image"):
+        found, alarms = cost.found[unit], cost.alarms[unit]
+        print(
+            f"  {unit}s: finds {found.rough} of {found.n} (before: {found.exact}), "
+            f"{alarms.rough} false alarms of {alarms.n} ({alarms.exact})"
+        )
+    print(
+        f"  {sum(cost.called)} images change sides, {cost.top_class} top classes change; largest differences: "
+        f"logits {cost.largest_logit:.4f}, P(target) {cost.largest_probability:.4f}, maps {packed.maps:.4f}"
+    )
+    next_command(f"melascope explain {packed.root} IMAGE")

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from melascope.cli.flags import ColumnMap, LabelsFile, WordMap, labels_from, next_command
+from melascope.cli.models import ModelOrImages, model_and_images, run_or_reference
 from melascope.data.inputs import Source
 from melascope.errors import MelascopeError
+from melascope.stages.engines import GRAPH_ENDINGS
 from melascope.stages.reporting import Reporter
 from melascope.tables.runs import RunDirectory
 
@@ -17,14 +19,15 @@ TABLES = (".parquet", ".csv")
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="A run, or a graph that `melascope export` wrote (.onnx, .xml).")],
+    model: ModelOrImages = None,
     source: Annotated[
-        str,
+        str | None,
         typer.Argument(
+            metavar="IMAGES",
             help="An image, a folder, a data set; or, with --out FOLDER, also a pattern in quotes, a list (.txt: a "
-            "path a line) or a manifest (.csv, .parquet)."
+            "path a line) or a manifest (.csv, .parquet).",
         ),
-    ],
+    ] = None,
     out: Annotated[
         Path, typer.Option(help="One predictions table (.parquet, .csv), or a folder: parts, any number of images.")
     ] = Path("predictions.parquet"),
@@ -45,26 +48,35 @@ def predict(
         typer.Option(help="With --engine ray: of a running cluster, HOST:6379 or auto; else one is started here."),
     ] = "",
 ) -> None:
-    """Score images: into one table, with their truth where a CSV tells it, or into parts that no kill can spoil."""
+    """Score images: into one table, with their truth where a CSV tells it, or into parts that no kill can spoil.
+
+    `melascope predict photos/` asks the reference model that melascope ships; `melascope predict RUN photos/` a run, or
+    a graph (.onnx, .xml) that `melascope export` wrote.
+    """
+    named, source = model_and_images(model, source)
+    if source is None:
+        raise MelascopeError("No image is named.", expected="IMAGES, or RUN IMAGES", fix="melascope predict photos/")
     if address and engine != "ray":
         raise MelascopeError("Only a Ray cluster has an address.", where="--address", fix="add --engine ray")
     if out.suffix.lower() not in TABLES:
         if labels:
             raise MelascopeError("Parts hold no truth.", where="--labels", fix="score into one table: --out FILE.csv")
-        _parts(model, Source.of(source, column=path_column), out, engine, shard, address)
+        found = Source.of(source, column=path_column)
+        _parts(Path(named or run_or_reference(None).root), found, out, engine, shard, address)
         return
     if path_column or shard != "1/1" or engine == "ray":
         raise MelascopeError("A table is made whole.", where="--out", fix="name a folder: --out scores")
     kind = Source.of(source).kind
     if kind not in ("file", "folder"):
         raise MelascopeError(f"A {kind} is scored into a folder.", where=source, fix="add --out scores")
-    _table(model, Path(source), out, engine, labels_from(labels, map_columns, map_labels))
+    place = Path(named or run_or_reference(None).root)
+    _table(place, Path(source), out, engine, labels_from(labels, map_columns, map_labels))
 
 
 def _table(model: Path, source: Path, out: Path, engine: str, labels) -> None:
     from melascope.stages.scoring import predict_images, read_images
 
-    run = RunDirectory.open(model) if model.is_dir() or not model.suffix else None
+    run = RunDirectory.open(model) if model.suffix.lower() not in GRAPH_ENDINGS else None
     predictions = predict_images(run or model, read_images(source, labels), Reporter(), engine=engine)
     print(predictions.write(out))
     for note in predictions.notes:

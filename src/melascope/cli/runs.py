@@ -12,7 +12,6 @@ from melascope.cli.flags import (
     ColumnMap,
     EngineName,
     LabelsFile,
-    RunFolder,
     SegmenterName,
     Source,
     WordMap,
@@ -22,7 +21,9 @@ from melascope.cli.flags import (
 )
 from melascope.cli.judging import show_run
 from melascope.cli.map_tests import show_map_tests
+from melascope.cli.models import ModelOrImages, model_and_images, next_of, refuse_missing, run_or_reference
 from melascope.errors import MelascopeError
+from melascope.stages.reference import is_reference
 from melascope.stages.reporting import Reporter
 
 
@@ -80,11 +81,12 @@ def train(
 
 
 def explain(
-    run: RunFolder,
+    run: ModelOrImages = None,
     images: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
-            help="An image, a folder of images, a data set, or a .csv or .parquet with image_id; left out with --test."
+            metavar="IMAGES",
+            help="An image, a folder of images, a data set, or a .csv or .parquet with image_id; left out with --test.",
         ),
     ] = None,
     out: Annotated[
@@ -117,36 +119,48 @@ def explain(
     asked_again: Annotated[int, typer.Option("--images", help="With --test: images asked about again.")] = 1000,
     split: Annotated[str, typer.Option(help="With --test: test or val.")] = "test",
 ) -> None:
-    """Maps of all seven classes from one pass: raw signed maps with a manifest, and a picture of each image."""
+    """Maps of all seven classes from one pass: raw signed maps with a manifest, and a picture of each image.
+
+    `melascope explain photo.jpg` asks the reference model that melascope ships; with RUN before it, a run is asked.
+    """
+    model, images = model_and_images(run, images)
     if test or images is None:
-        if images is not None or not test:
+        if images is not None or model is None or not test:
             raise MelascopeError(
-                "Either images are explained, or a run's maps are tested.", expected="IMAGES, or --test without IMAGES"
+                "Either images are explained, or a run's maps are tested.",
+                expected="IMAGES, RUN IMAGES, or RUN --test",
+                fix="melascope explain photo.jpg",
             )
         if fast:
             raise MelascopeError(
                 "Maps are tested in the precision that is reported.", where="--fast", fix="leave --fast out"
             )
-        show_map_tests(run, out, split=split, images=asked_again, method=method, segmenter=segmenter)
+        show_map_tests(Path(model), out, split=split, images=asked_again, method=method, segmenter=segmenter)
         return
     out = out or Path("maps")
+    refuse_missing(images, "an image, a folder of images, a data set, a table with image_id; before it, perhaps a run")
     with torch_needed():
         from melascope.stages.explained import MapRequest
         from melascope.stages.explaining import explain_images
         from melascope.stages.named_images import named_images
-    from melascope.tables.runs import RunDirectory
 
     request = MapRequest(method, layer, class_name, against, picture, fast, engine, segmenter)
-    opened = RunDirectory.open(run)
-    table = named_images(opened, images, labels_from(labels, map_columns, map_labels))
+    opened = run_or_reference(model)
+    table = named_images(opened, Path(images), labels_from(labels, map_columns, map_labels))
     for line in explain_images(opened, table, out, Reporter(), request=request):
         print(line)
     print(f"pictures and raw maps: {out}")
-    next_command(f"melascope gallery {run}")
+    next_command(next_of(opened, "melascope app" if is_reference(opened) else "melascope gallery"))
 
 
 def gallery(
-    run: RunFolder,
+    run: ModelOrImages = None,
+    images: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DATASET]", help="Other images than the run's own, scored anew; needed for the reference model."
+        ),
+    ] = None,
     cases: Annotated[
         str, typer.Option(help="Image ids, separated by commas; chosen from held-out images if left out.")
     ] = "",
@@ -163,19 +177,36 @@ def gallery(
     engine: EngineName = "auto",
     segmenter: SegmenterName = "segmenter",
     data: Annotated[Path | None, typer.Option(help="The data set's folder, if it has moved.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the gallery.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the gallery [RUN/gallery, or gallery].")] = None,
+    labels: LabelsFile = None,
+    map_columns: ColumnMap = None,
+    map_labels: WordMap = None,
 ) -> None:
-    """Pages with a note on every missed melanoma and other telling cases, from held-out images."""
+    """Pages with a note on every missed melanoma and other telling cases, from held-out images.
+
+    `melascope gallery DATASET` shows what the reference model that melascope ships says of a data set.
+    """
+    model, images = model_and_images(run, images)
     with torch_needed():
         from melascope.stages.auditing import audit_run
-    from melascope.tables.runs import RunDirectory
+        from melascope.stages.scoring import read_images
 
     ids = [image_id.strip() for image_id in cases.split(",") if image_id.strip()]
-    found = RunDirectory.open(run)
-    how = {"most_tests": tests, "fast": fast, "engine": engine, "segmenter": segmenter}
+    if model is None and images is None:
+        raise MelascopeError(
+            "The reference model brings no images.", expected="a data set, or a run", fix="melascope gallery DATASET"
+        )
+    if images is not None:
+        refuse_missing(images, "a data set or a folder of images; before it, perhaps a run")
+    elif labels:
+        raise MelascopeError("A run knows the truth of its own images.", where="--labels", fix="name a DATASET too")
+    table = read_images(Path(images), labels_from(labels, map_columns, map_labels)) if images is not None else None
+    found = run_or_reference(model)
+    how = {"most_tests": tests, "fast": fast, "engine": engine, "segmenter": segmenter, "others": table}
     page = audit_run(found, Reporter(), image_ids=ids, every=every, tags=tags, data=data, out=out, **how)
     print(page)
-    next_command(f"melascope report {run}")
+    if not is_reference(found):
+        next_command(f"melascope report {found.root}")
 
 
 def demo(

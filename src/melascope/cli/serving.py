@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from melascope.cli.flags import RunFolder, torch_needed
+from melascope.cli.flags import torch_needed
+from melascope.cli.models import OptionalRun, run_or_reference
 from melascope.errors import MelascopeError
 from melascope.stages.reporting import Reporter
-from melascope.tables.runs import RunDirectory
 
 EXTRA_OF = {"fastapi": "app", "uvicorn": "app", "starlette": "app", "h11": "app", "prometheus_client": "serve"}
 KEY_VARIABLE = "MELASCOPE_API_KEY"
@@ -34,7 +34,7 @@ def _packages_needed() -> Iterator[None]:
 
 
 def page(
-    run: RunFolder,
+    run: OptionalRun = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8765,
     host: Annotated[str, typer.Option(help="Address to listen on; other than this computer's own only with care.")] = (
         "127.0.0.1"
@@ -51,11 +51,11 @@ def page(
     with _packages_needed():
         from melascope.app.running import run_app
     with torch_needed():
-        run_app(RunDirectory.open(run), Reporter(), host=host, port=port, names=tuple(name or ()), keep=keep, data=data)
+        run_app(run_or_reference(run), Reporter(), host=host, port=port, names=tuple(name or ()), keep=keep, data=data)
 
 
 def serve(
-    run: RunFolder,
+    run: OptionalRun = None,
     host: Annotated[str, typer.Option(help="Address to listen on; behind a proxy with TLS where others ask.")] = (
         "127.0.0.1"
     ),
@@ -100,5 +100,5 @@ def serve(
     entry = Entry(keys, tuple(name or ()), tuple(cors_origin or ()))
     with torch_needed():
         run_service(
-            RunDirectory.open(run), Reporter(), entry=entry, limits=limits, host=host, port=port, data=data, log=log
+            run_or_reference(run), Reporter(), entry=entry, limits=limits, host=host, port=port, data=data, log=log
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +18,8 @@ from melascope.models.views import mean_logits
 from melascope.tables.exports import KEY, ExportCard
 
 OPSET = 20
+_SMALL = 256
+"""Tensors with fewer numbers stay as they are when others are halved, as do scales and biases: they weigh nothing."""
 INPUT, OUTPUTS = "pixels", ("logits", "features", "maps")
 
 MapsFromHead = Callable[[Tensor, Tensor], Tensor]
@@ -99,7 +102,54 @@ def write_onnx(graph: PixelsToMaps, card: ExportCard, path: Path) -> Path:
             where=card.run,
             fix="use it through torch, or choose another backbone",
         ) from error
+    forget_origin(program.model)
     program.model.metadata_props[KEY] = card.as_text()
     with atomic_path(path) as temporary:
         program.save(str(temporary), external_data=False)
     return path
+
+
+def forget_origin(model) -> None:
+    """Take out what the exporter wrote at each node: stack traces, with the paths of the machine that exported."""
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()
+
+
+def write_card(source: Path, path: Path, key: str, text: str) -> Path:
+    """Write a graph again with another card among its metadata; whole, or not at all."""
+    import onnx
+
+    model = onnx.load(source)
+    for entry in model.metadata_props:
+        if entry.key == key:
+            entry.value = text
+    with atomic_path(path) as temporary:
+        onnx.save(model, str(temporary))
+    return path
+
+
+def write_halved(source: Path, card: ExportCard, path: Path) -> Path:
+    """Write a graph again with float16 weights; it computes in float32."""
+    with atomic_path(path) as temporary:
+        write_card(source, temporary, KEY, card.model_copy(update={"weights_kept": "float16"}).as_text())
+        halve_weights(temporary)
+    return path
+
+
+def halve_weights(path: Path) -> None:
+    """Keep weights as float16 with a cast behind each, which ONNX Runtime folds away at loading."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(path)
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) < 2 or np.prod(tensor.dims) < _SMALL:
+            continue
+        name, values = tensor.name, numpy_helper.to_array(tensor)
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
+    for place, node in enumerate(casts):
+        model.graph.node.insert(place, node)
+    del model.graph.value_info[:]
+    onnx.save(model, str(path))

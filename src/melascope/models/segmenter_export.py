@@ -5,18 +5,15 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from melascope.errors import ExportError
 from melascope.files import atomic_path
-from melascope.models.export import INPUT, OPSET
+from melascope.models.export import INPUT, OPSET, forget_origin, halve_weights, write_card
 from melascope.models.segmenter import PixelsToLesion
 from melascope.tables.segmenters import KEY, SegmenterCard
 
 LESION = "lesion"
-_SMALL = 256
-"""Tensors with fewer numbers stay as they are: they hold scales and biases, and weigh nothing."""
 
 
 def write_segmenter(graph: PixelsToLesion, card: SegmenterCard, path: Path) -> Path:
@@ -45,6 +42,7 @@ def write_segmenter(graph: PixelsToLesion, card: SegmenterCard, path: Path) -> P
             )
     except Exception as error:  # the exporter wraps whatever a network does that it cannot follow
         raise ExportError(f"The segmenter cannot be exported ({str(error).splitlines()[0][:200]}).") from error
+    forget_origin(program.model)
     program.model.metadata_props[KEY] = card.as_text()
     with atomic_path(path) as temporary:
         program.save(str(temporary), external_data=False)
@@ -55,31 +53,4 @@ def write_segmenter(graph: PixelsToLesion, card: SegmenterCard, path: Path) -> P
 
 def restamp(path: Path, card: SegmenterCard) -> Path:
     """Put another card into a graph, whose weights stay."""
-    import onnx
-
-    model = onnx.load(path)
-    for entry in model.metadata_props:
-        if entry.key == KEY:
-            entry.value = card.as_text()
-    with atomic_path(path) as temporary:
-        onnx.save(model, str(temporary))
-    return path
-
-
-def halve_weights(path: Path) -> None:
-    """Keep weights as float16 with a cast behind each, which ONNX Runtime folds away at loading."""
-    import onnx
-    from onnx import helper, numpy_helper
-
-    model = onnx.load(path)
-    casts = []
-    for tensor in model.graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < _SMALL:
-            continue
-        name, values = tensor.name, numpy_helper.to_array(tensor)
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
-        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
-    for place, node in enumerate(casts):
-        model.graph.node.insert(place, node)
-    del model.graph.value_info[:]
-    onnx.save(model, str(path))
+    return write_card(path, path, KEY, card.as_text())

@@ -12,6 +12,7 @@ from melascope.report.run_record import RunRecord
 from melascope.report.sections.answer import headline, histology_line
 from melascope.report.sections.training import first_weights, optimiser
 from melascope.report.wording import listed, source_name
+from melascope.tables.licences import LICENCES
 
 
 def section(record: RunRecord) -> Section:
@@ -36,9 +37,8 @@ def _details(record: RunRecord) -> Text:
     versions = facts.get("versions") if isinstance(facts.get("versions"), dict) else {}
     return told(
         "Run {run}, made by melascope {version} (code {commit}) on {device}. Network {backbone}, first weights: {init};"
-        " seven classes ({classes}). {training}. Weights {sha}. Packages: {packages}. Licence of the weights: "
-        + NOT_DESCRIBED
-        + ".",
+        " seven classes ({classes}). {training}. Weights {sha}. Packages: {packages}. "
+        "Licence of the weights: {licence}",
         run=Code(record.run.name),
         version=Code(str(facts.get("melascope", "unknown"))),
         commit=Code(str(facts.get("git_commit", "unknown"))),
@@ -48,6 +48,7 @@ def _details(record: RunRecord) -> Text:
         classes=", ".join(CLASSES),
         training=optimiser(record).capitalize(),
         sha=Code(record.evaluation.origin.checkpoint_sha256 or "unknown"),
+        licence=LICENCES.get(record.source, NOT_DESCRIBED + "."),
         packages=Code(", ".join(f"{name} {version}" for name, version in versions.items()) or "unknown"),
     )
 
@@ -96,11 +97,20 @@ def _training_data(record: RunRecord) -> Text:
     if not (record.predictions.split == "train").any():
         return told(NOT_DESCRIBED + ": the predictions hold no training rows")
     return told(
-        "{source}, split train: {images} images of {lesions} lesions; none of its lesions is judged.",
+        "{source}, split train: {images} images of {lesions} lesions; none of its lesions is judged.{size}",
         source=source_name(record.source),
+        size=_size(record),
         images=record.traces.counted("images", split="train"),
         lesions=record.traces.counted("lesions", split="train"),
     )
+
+
+def _size(record: RunRecord) -> str:
+    """At which size the images came, where the run tells it, and what the network sees of them."""
+    given, card = record.facts.get("image_size"), record.card
+    if not given or card is None:
+        return ""
+    return f" Images came at {given[0]}×{given[1]} pixels; the network sees {card.input_width}×{card.input_height}."
 
 
 def _ethics(record: RunRecord) -> Text:

@@ -15,7 +15,7 @@ from melascope.evaluation.operating_point import OperatingPoint
 from melascope.explain.answers import Asker
 from melascope.explain.artefacts import Specimen
 from melascope.explain.segment import FROM_DATA_SET, SEGMENTER, find_lesion
-from melascope.stages.data import labels_of
+from melascope.stages.data import folder_of, labels_of
 from melascope.stages.engines import AsksLogits
 from melascope.stages.scoring import load_image
 from melascope.tables.lesions import LesionTable
@@ -78,4 +78,4 @@ def lesion_of(table: LesionTable, row: int, image: np.ndarray, segmenter: str = 
 def own_images(run: RunDirectory, data: Path | None = None) -> LesionTable:
     """The data set that a run was trained on, or where it lies now."""
     facts = run.read_facts()
-    return read_dataset(Path(data or facts["data"]), facts.get("source"), labels_of(facts))
+    return read_dataset(folder_of(facts, data), facts.get("source"), labels_of(facts))

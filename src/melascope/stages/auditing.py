@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from melascope.data.sources import read_dataset
+from melascope.errors import DataError
 from melascope.evaluation.evaluate import Evaluation, Group
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.explain.segment import SEGMENTER
@@ -17,17 +18,20 @@ from melascope.gallery.gathering import build_cases, workers_for
 from melascope.gallery.render import write_gallery
 from melascope.gallery.selection import select_cases
 from melascope.gallery.tags import read_tags
-from melascope.stages.data import labels_of
+from melascope.stages.data import folder_of, labels_of
 from melascope.stages.explaining import Explainer, check_same_model
 from melascope.stages.map_makers import BATCH
 from melascope.stages.reporting import Reporter
-from melascope.stages.scoring import load_image
+from melascope.stages.scoring import load_image, predict_images, with_known_facts
 from melascope.stages.testing_notes import MOST, tests_of_cases
 from melascope.tables.lesions import LesionTable
 from melascope.tables.maps import MapStore
 from melascope.tables.predictions import Predictions
 from melascope.tables.results import Figure, NotApplicable
 from melascope.tables.runs import RunDirectory
+
+LEARNED_FROM, HELD_OUT = ("train", "val"), "held_out"
+"""Splits that a model has seen, and the one of images that it has never seen."""
 
 
 def audit_run(
@@ -42,6 +46,7 @@ def audit_run(
     engine: str = "auto",
     segmenter: str = SEGMENTER,
     data: Path | None = None,
+    others: LesionTable | None = None,
     out: Path | None = None,
 ) -> Path:
     """Write the gallery of a run and return its page.
@@ -57,19 +62,25 @@ def audit_run(
     engine : "auto" takes the run's exported graph where it has one of its present weights, else torch
     segmenter : row of `explain.segment.SEGMENTERS`, for pictures without a mask
     data : the data set's folder, where it is no longer the one that the run was trained on
-    out : folder of the gallery; `<run>/gallery` by default
+    others : images to show in place of the run's own; they are scored now, and those that the run does not know count
+        as held out
+    out : folder of the gallery; `<run>/gallery` by default, `gallery` where `others` are shown
     """
-    facts = run.read_facts()
-    predictions, point = Predictions.read(run.predictions), OperatingPoint.read(run.operating_point)
+    facts, point = run.read_facts(), OperatingPoint.read(run.operating_point)
+    if others is None:
+        predictions = Predictions.read(run.predictions)
+    else:
+        predictions, others = _scored(run, others, image_ids, tags, reporter, engine)
     tagged = read_tags(tags, predictions.image_id) if tags else {}
-    table = read_dataset(Path(data or facts["data"]), facts["source"], labels_of(facts))
+    table = others if others is not None else read_dataset(folder_of(facts, data), facts["source"], labels_of(facts))
     selections = select_cases(predictions, point, image_ids=image_ids, tagged=tuple(tagged), every=every)
     explainer = Explainer(run, fast=fast, engine=engine)
     chosen = table.subset(table.index_of(np.array([selection.image_id for selection in selections], dtype=object)))
     maps = _maps_of(explainer, chosen, reporter)
     rows = {image_id: row for row, image_id in enumerate(predictions.image_id)}
     check_same_model(maps, predictions.logits[[rows[image_id] for image_id in maps.image_id]], run)
-    maps.write(run.maps / f"gallery-{maps.method}.npz")
+    if others is None:
+        maps.write(run.maps / f"gallery-{maps.method}.npz")
     tests = (
         tests_of_cases(run, explainer.maker, selections, chosen, maps, reporter, most=most_tests, segmenter=segmenter)
         if most_tests
@@ -90,8 +101,37 @@ def audit_run(
             drawn[0] += added
             advance(drawn[0], len(cases))
 
-        folder = Path(out or run.gallery)
+        folder = Path(out or (run.gallery if others is None else "gallery"))
         return write_gallery(cases, folder, facts=page_facts, tags=tagged, progress=one_more, workers=workers)
+
+
+def _scored(
+    run: RunDirectory,
+    table: LesionTable,
+    image_ids: Sequence[str],
+    tags: Path | None,
+    reporter: Reporter,
+    engine: str,
+) -> tuple[Predictions, LesionTable]:
+    """What the run says now of other images; those of its training and validation are left out, but for named ones.
+
+    Raises
+    ------
+    DataError : the run learned from all of them.
+    """
+    table, split = with_known_facts(table, run)
+    named = set(image_ids) | set(read_tags(tags, table.image_id) if tags else ())
+    kept = ~np.isin(split.astype(str), LEARNED_FROM) | np.isin(table.image_id.astype(str), sorted(named))
+    if not kept.any():
+        raise DataError(
+            f"The model learned from all {len(table)} images, or was chosen on them: there is nothing fair to show.",
+            where=table.root,
+            fix="name other images, or single ones with --cases",
+        )
+    table = table.subset(np.flatnonzero(kept))
+    predictions = predict_images(run, table, reporter, engine=engine)
+    split = np.where(predictions.split == "", HELD_OUT, predictions.split).astype(object)
+    return replace(predictions, split=split), table
 
 
 def _maps_of(explainer: Explainer, table: LesionTable, reporter: Reporter) -> MapStore:

@@ -13,6 +13,7 @@ from melascope.data.sources import read_dataset
 from melascope.data.sources.image_folder import Labels
 from melascope.data.split import Split
 from melascope.data.validate import validate
+from melascope.errors import RunError
 from melascope.files import make_folder, write_json, write_text
 from melascope.stages.reporting import Reporter
 from melascope.tables.lesions import LesionTable
@@ -58,6 +59,21 @@ def audit_data(table: LesionTable, split: Split | None, out: Path, reporter: Rep
     write_json(out / "audit.json", audit.as_json())
     text = audit_markdown(audit)
     return text, write_text(out / "AUDIT.md", text)
+
+
+def folder_of(facts: dict[str, Any], given: Path | None = None) -> Path:
+    """Where the images of a run lie: as given, else as its `run.json` says.
+
+    Raises
+    ------
+    RunError : a packed run tells no place.
+    """
+    if not (given or facts["data"]):
+        raise RunError(
+            "The run was packed: it brings no images, and does not tell where its own lie.",
+            fix="name the data set's folder with --data, or images as an argument",
+        )
+    return Path(given or facts["data"])
 
 
 def labels_of(facts: dict[str, Any]) -> Labels | None:

@@ -82,7 +82,7 @@ def open_engine(place: Path, *, engine: str = "auto", threads: int = 0, reporter
 def _of_graph(session: Session) -> Engine:
     point = session.card.operating_point
     return Engine(
-        name=f"{session.path.name}, {session.card.precision}",
+        name=named(session),
         card=session.card.checkpoint,
         logits=session.logits,
         point=OperatingPoint.from_json(point) if point else None,
@@ -90,12 +90,19 @@ def _of_graph(session: Session) -> Engine:
     )
 
 
+def named(session: Session) -> str:
+    """How a graph computes, in words: its file, its numbers, and how its weights were kept."""
+    kept = session.card.weights_kept
+    rounded = "" if kept == "float32" else f", weights kept as {kept}"
+    return f"{session.path.name}, {session.card.precision}{rounded}"
+
+
 def present_graph(run: RunDirectory, threads: int = 0) -> tuple[Session | None, str]:
     """The run's exact exported graph; None where there is none, and why one that is there is of no use."""
     path = run.export / "model.onnx"
     if not path.is_file():
         return None, ""
-    session, (card, _) = Session.open(path, threads=threads), run.checkpoint()
+    session, card = Session.open(path, threads=threads), run.card()
     point = OperatingPoint.read(run.operating_point) if run.operating_point.is_file() else None
     exported, of = session.card.operating_point, session.card.checkpoint
     then, now = OperatingPoint.from_json(exported).sha256 if exported else "", point.sha256 if point else ""
@@ -107,6 +114,12 @@ def present_graph(run: RunDirectory, threads: int = 0) -> tuple[Session | None, 
 @contextmanager
 def torch_instead(run: RunDirectory) -> Iterator[None]:
     """Where a graph will not do: what is imported below needs torch, and says so where it is not installed."""
+    if not run.has_weights():
+        raise ExportError(
+            "This is a packed run: it holds one graph, with Grad-CAM maps in float32, and nothing for torch.",
+            where=run.root,
+            fix="leave --engine, --method, --layer and --fast out, or name a run that was trained here",
+        )
     try:
         yield
     except ModuleNotFoundError as error:

@@ -24,10 +24,11 @@ from melascope.files import atomic_folder, write_manifest
 from melascope.inference.formats import write_int8, write_openvino
 from melascope.inference.session import Session
 from melascope.models.classifier import Classifier
-from melascope.models.export import PixelsToMaps, write_onnx
-from melascope.stages.data import Dataset, labels_of
+from melascope.models.export import PixelsToMaps, write_halved, write_onnx
+from melascope.stages.data import Dataset, folder_of, labels_of
 from melascope.stages.reporting import Reporter
 from melascope.tables.exports import ExportCard, MapsCard
+from melascope.tables.licences import LICENCES
 from melascope.tables.predictions import Predictions
 from melascope.tables.results import NotApplicable
 from melascope.tables.runs import CheckpointCard, RunDirectory
@@ -38,7 +39,7 @@ TOLERANCE = 1e-4
 
 FORMATS = ("onnx", "openvino")
 PRECISIONS = ("float32", "float16", "int8")
-"""float16: OpenVINO's weights alone; int8: convolutions, in both formats."""
+"""float16: the weights alone; int8: convolutions; in both formats."""
 
 PROBES, CALIBRATION, BATCH = 48, 256, 16
 
@@ -118,6 +119,7 @@ def card_of(
         melascope=__version__,
         run=run,
         source=source,
+        licence=LICENCES.get(source, ""),
         checkpoint=checkpoint,
         views=views,
         precision=precision,
@@ -175,8 +177,6 @@ def _check_known(formats: tuple[str, ...], precisions: tuple[str, ...]) -> None:
     for flag, given, known in (("--format", formats, FORMATS), ("--precision", precisions, PRECISIONS)):
         if unknown := [one for one in given if one not in known]:
             raise ExportError(f"There is no {', '.join(unknown)}.", where=flag, expected=f"of {', '.join(known)}")
-    if "float16" in precisions and "openvino" not in formats:
-        raise ExportError("float16 is for OpenVINO's files alone.", where="--precision", fix="add --format openvino")
 
 
 @dataclass(frozen=True)
@@ -271,7 +271,7 @@ class _Gate:
             )
         facts = run.read_facts()
         dataset = Dataset.open(
-            Path(data or facts["data"]),
+            folder_of(facts, data),
             source=facts["source"],
             labels=labels_of(facts),
             store_folder=Path(facts["pixel_store"]),
@@ -315,8 +315,11 @@ def _rough_files(
     """Write the graphs of rougher numbers, one after another."""
     onnx = folder / "model.onnx"
     if "float16" in precisions:
-        card = job.card.model_copy(update={"precision": "float16"})
-        yield write_openvino(onnx, card, folder / "model-float16.xml", half=True)[0], "float16"
+        if "onnx" in formats:
+            yield write_halved(onnx, job.card, folder / "model-float16.onnx"), "float16"
+        if "openvino" in formats:
+            card = job.card.model_copy(update={"precision": "float16"})
+            yield write_openvino(onnx, card, folder / "model-float16.xml", half=True)[0], "float16"
     if "int8" in precisions:
         card, int8 = job.card.model_copy(update={"precision": "int8"}), folder / "model-int8.onnx"
         with reporter.working("measuring activations for int8"):

@@ -16,7 +16,7 @@ from melascope.errors import RunError
 from melascope.evaluation.likeness import Likeness
 from melascope.evaluation.operating_point import OperatingPoint, is_target
 from melascope.files import make_folder, write_json
-from melascope.stages.data import Dataset, labels_of
+from melascope.stages.data import Dataset, folder_of, labels_of
 from melascope.stages.looking import Looker
 from melascope.stages.reporting import Advance, Reporter
 from melascope.stages.scoring import load_image
@@ -89,11 +89,11 @@ def build_likeness(
     )
     make_folder(run.likeness.parent)
     store.write(run.likeness)
-    write_json(run.likeness.with_suffix(".json"), _counted(store))
+    write_json(run.likeness.with_suffix(".json"), counted(store))
     return store
 
 
-def _counted(store: LikenessStore) -> dict[str, Any]:
+def counted(store: LikenessStore) -> dict[str, Any]:
     """How many validation images the limit refuses: it was chosen on them, so other images may fare worse."""
     return {
         "checkpoint_sha256": store.checkpoint_sha256,
@@ -110,7 +110,7 @@ def _counted(store: LikenessStore) -> dict[str, Any]:
 def _images(run: RunDirectory, looker: Looker, reporter: Reporter, data: Path | None) -> tuple[LesionTable, np.ndarray]:
     """The run's data set and its decoded pixels at the model's size."""
     facts = run.read_facts()
-    place = Path(data or facts["data"])
+    place = folder_of(facts, data)
     if not place.exists():
         raise RunError(
             "The images that the run was trained on are not here: likeness to them cannot be learned.",

@@ -79,7 +79,7 @@ def _of_graph(run: RunDirectory) -> Looker | None:
     if session is None or (about := session.card.maps) is None:
         return None
     places = CellPlaces.from_json(about.places)
-    return Looker(session.path.name, run.checkpoint()[0], about.method, about.layer, about.unit, places, session)
+    return Looker(session.path.name, session.card.checkpoint, about.method, about.layer, about.unit, places, session)
 
 
 def _of_network(run: RunDirectory) -> Looker:

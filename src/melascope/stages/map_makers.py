@@ -97,7 +97,7 @@ def _of_graph(run: RunDirectory, session: Session, columns: Sequence[int] | None
     facts |= {"path": f"{about.path}, in {Path(session.path).name}", "unit": about.unit, "resolution": about.resolution}
     facts |= {"signed": True, "per_class": True, "precision": session.card.precision}
     places = CellPlaces.from_json(about.places)
-    return MapMaker(session.path.name, run.checkpoint()[0], places, facts, session.logits, make)
+    return MapMaker(session.path.name, session.card.checkpoint, places, facts, session.logits, make)
 
 
 def _of_network(run: RunDirectory, method: str, layer: str, fast: bool, columns: Sequence[int] | None) -> MapMaker:

@@ -37,7 +37,7 @@ from melascope.files import atomic_path, canonical_json, make_folder, sha256_byt
 from melascope.models.augment import normalise
 from melascope.models.classifier import Classifier
 from melascope.stages.asking import lesion_of
-from melascope.stages.data import labels_of
+from melascope.stages.data import folder_of, labels_of
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import load_image
 from melascope.tables.lesions import LesionTable
@@ -263,7 +263,7 @@ class _Tester:
 
     def _dataset(self, data: Path | None) -> LesionTable:
         facts = self.run.read_facts()
-        return read_dataset(Path(data or facts["data"]), facts["source"], labels_of(facts))
+        return read_dataset(folder_of(facts, data), facts["source"], labels_of(facts))
 
     def _kind(self) -> list[str]:
         return [self.card.weights_sha256, self.engine.method, self.engine.layer]

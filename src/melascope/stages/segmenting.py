@@ -22,8 +22,9 @@ from melascope.stages.data import Dataset, read_validated
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import load_image
 from melascope.tables.lesions import LesionTable
+from melascope.tables.licences import LICENCES
 from melascope.tables.results import Figure
-from melascope.tables.segmenters import LICENCES, SegmenterCard
+from melascope.tables.segmenters import SegmenterCard
 
 THRESHOLDS = tuple(round(0.30 + 0.05 * step, 2) for step in range(9))
 """Of which validation chooses the one with the best mean Dice."""

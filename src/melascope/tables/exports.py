@@ -39,9 +39,12 @@ class ExportCard(Strict):
     melascope: str
     run: str
     source: str
+    intended_use: str = "Research only: which melanomas does a classifier miss, and why? No diagnosis, no triage."
+    licence: str = ""  # of the data that the weights were made from, where it is known
     checkpoint: CheckpointCard
     views: str
-    precision: str = "float32"
+    precision: str = "float32"  # in which the graph computes
+    weights_kept: str = "float32"  # float16: rounded, and widened when the graph is loaded
     maps: MapsCard | None
     operating_point: dict[str, Any] | None
 

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ _NUMBERS: dict[str, str] = {
     "thumbnail_end": "<i8",
     "thumbnails": "|u1",
 }
+_OPTIONAL: dict[str, str] = {"basis": "<f2"}
 _FACTS = ("limit", "kept", "n_train", "n_train_lesions", "n_target", "n_target_refused", "rule", "checkpoint_sha256")
 
 
@@ -52,7 +53,8 @@ class LikenessStore:
     strangeness : (n_val,) of all validation images, also of those that are not shown, ascending
     probabilities : (n, 7) calibrated
     embedding : (n, c) float16, pooled features of length 1
-    thumbnails, thumbnail_end : JPEG files one after another, and where each ends
+    thumbnails, thumbnail_end : JPEG files one after another, and where each ends; a packed run has none
+    basis : (c, k) float16, orthonormal: `embedding` holds the features along these alone; (0, 0) where all are kept
     """
 
     appearance_mean: np.ndarray
@@ -77,6 +79,7 @@ class LikenessStore:
     embedding: np.ndarray
     thumbnail_end: np.ndarray
     thumbnails: np.ndarray
+    basis: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float16))
 
     def __len__(self) -> int:
         return len(self.image_id)
@@ -84,10 +87,17 @@ class LikenessStore:
     def similarity(self, features: np.ndarray) -> np.ndarray:
         """(n,) float32: cosine of pooled features (c,) with each validation image's."""
         length = float(np.linalg.norm(features))
-        return self.embedding.astype(np.float32) @ (features / (length or 1.0)).astype(np.float32)
+        asked = (features / (length or 1.0)).astype(np.float32)
+        if self.basis.size:
+            asked = asked @ self.basis.astype(np.float32)
+        return self.embedding.astype(np.float32) @ asked
+
+    @property
+    def has_thumbnails(self) -> bool:
+        return self.thumbnails.size > 0
 
     def thumbnail(self, row: int) -> bytes:
-        """JPEG of one validation image."""
+        """JPEG of one validation image; empty where none is kept."""
         start = int(self.thumbnail_end[row - 1]) if row else 0
         return self.thumbnails[start : int(self.thumbnail_end[row])].tobytes()
 
@@ -95,25 +105,28 @@ class LikenessStore:
     def sha256(self) -> str:
         """SHA-256 over all facts and arrays: the name of this very test in all that was told with it."""
         digest = hashlib.sha256(canonical_json({"schema_version": SCHEMA_VERSION, **self._facts()}).encode())
-        for name in (*_WORDS, *_NUMBERS):
+        for name in self._written():
             array = self._array(name)
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+    def _written(self) -> tuple[str, ...]:
+        return (*_WORDS, *_NUMBERS, *(name for name in _OPTIONAL if getattr(self, name).size))
 
     def _facts(self) -> dict:
         return {name: getattr(self, name) for name in _FACTS}
 
     def _array(self, name: str) -> np.ndarray:
         value = getattr(self, name)
-        return value.astype(str) if name in _WORDS else value.astype(_NUMBERS[name])
+        return value.astype(str) if name in _WORDS else value.astype((_NUMBERS | _OPTIONAL)[name])
 
     def write(self, path: Path) -> Path:
         """Write an `.npz` file of arrays and one JSON text, whole or not at all; nothing in it is pickled."""
         facts = {"schema_version": SCHEMA_VERSION, "class_order": CLASSES, "sha256": self.sha256, **self._facts()}
-        arrays = {name: self._array(name) for name in (*_WORDS, *_NUMBERS)}
+        arrays = {name: self._array(name) for name in self._written()}
         stream = io.BytesIO()
-        np.savez(stream, facts=np.array(json.dumps(facts, sort_keys=True)), **arrays)
+        np.savez_compressed(stream, facts=np.array(json.dumps(facts, sort_keys=True)), **arrays)
         return write_bytes(path, stream.getvalue())
 
     @classmethod
@@ -123,6 +136,7 @@ class LikenessStore:
             with np.load(path, allow_pickle=False) as archive:
                 facts = json.loads(str(archive["facts"]))
                 arrays = {name: archive[name] for name in (*_WORDS, *_NUMBERS)}
+                arrays |= {name: archive[name] for name in _OPTIONAL if name in archive}
             store = cls(
                 **{name: facts[name] for name in _FACTS},
                 **{name: array.astype(object) if name in _WORDS else array for name, array in arrays.items()},
@@ -150,4 +164,5 @@ def _unusable(path: Path, why: str) -> RunError:
     )
 
 
-assert {field.name for field in fields(LikenessStore)} == {*_WORDS, *_NUMBERS, *_FACTS}  # nothing is left unwritten
+_KNOWN = {*_WORDS, *_NUMBERS, *_OPTIONAL, *_FACTS}
+assert {one.name for one in fields(LikenessStore)} == _KNOWN  # nothing is left unwritten

@@ -92,12 +92,12 @@ class RunDirectory:
         """`run.json`: source, data folder, versions, device, hashes."""
         return read_json(self.facts)
 
-    def checkpoint(self, which: str = "best") -> tuple[CheckpointCard, Path]:
-        """Card and verified weights file of the checkpoint `best` or `last`.
+    def card(self, which: str = "best") -> CheckpointCard:
+        """What stands beside the weights of the checkpoint `best` or `last`, wherever these are.
 
         Raises
         ------
-        CheckpointError : there is none, its class order is another, or the weights differ from their digest.
+        CheckpointError : there is none, or its class order is another.
         """
         path = self.checkpoints / f"{which}.json"
         if not path.is_file():
@@ -107,8 +107,22 @@ class RunDirectory:
                 expected=f"checkpoints/{which}.json and the weights it names",
                 fix=f"finish its training: melascope train --resume {self.root}",
             )
-        card = read_card(path)
-        return card, verified(path.parent / card.weights, card.weights_sha256)
+        return read_card(path)
+
+    def checkpoint(self, which: str = "best") -> tuple[CheckpointCard, Path]:
+        """Card and verified weights file of the checkpoint `best` or `last`.
+
+        Raises
+        ------
+        CheckpointError : there is none, its class order is another, or the weights differ from their digest.
+        """
+        card = self.card(which)
+        return card, verified(self.checkpoints / card.weights, card.weights_sha256)
+
+    def has_weights(self) -> bool:
+        """False in a packed run (`melascope pack`), which answers through its graph alone; True where it is unknown."""
+        path = self.checkpoints / "best.json"
+        return not path.is_file() or (self.checkpoints / read_card(path).weights).is_file()
 
     def set_temperature(self, temperature: float, which: str = "best") -> None:
         """Let a checkpoint carry the temperature that validation has fitted; its card is replaced in one step."""

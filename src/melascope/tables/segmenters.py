@@ -15,12 +15,6 @@ SCHEMA_VERSION = 1
 KEY = "melascope_segmenter"
 """Under which the card lies in a graph's own metadata."""
 
-LICENCES = {
-    "ham10000": "CC BY-NC 4.0 (Tschandl, Rosendahl, Kittler 2018, doi:10.7910/DVN/DBW86T): the weights were made from "
-    "these images and masks, so use them for non-commercial work only, and name the data set."
-}
-"""Of the data that weights were made from, by its source; a source that is not here has none that we know."""
-
 
 class SegmenterCard(Strict):
     """Everything beside the weights that is needed to use a lesion segmenter.

@@ -186,7 +186,7 @@ function legend(detail) {
 function neighbour(one) {
   const truth = `Truth: ${nameOf(one.dx)}${about.dx_types[one.dx_type] ? `, by ${about.dx_types[one.dx_type]}` : ""}`;
   return make("li", null,
-    make("img", { src: `/validation/${one.row}.jpg`, alt: `Validation image ${one.image_id}`, loading: "lazy" }),
+    about.validation_pictures ? make("img", { src: `/validation/${one.row}.jpg`, alt: `Validation image ${one.image_id}`, loading: "lazy" }) : "",
     make("p", { class: one.dx === "mel" ? "target" : null }, truth),
     make("p", null, `Model: ${nameOf(one.predicted_class)}, ${about.p_name} ${number(one.p_target)}, ${one.called ? "called" : "not called"}`),
     make("p", { class: "quiet" }, make("code", null, one.image_id), ` · similarity ${one.similarity.toFixed(3)}`));

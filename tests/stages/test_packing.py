@@ -1,0 +1,103 @@
+"""Does a packed run answer as the run did, with half the bytes, and does it hold no image and tell no path?"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from melascope.errors import ExportError, OutputError, RunError
+from melascope.evaluation.evaluate import Evaluation
+from melascope.evaluation.operating_point import OperatingPoint
+from melascope.files import read_json
+from melascope.stages import packing
+from melascope.stages.answering import Answerer
+from melascope.stages.asking import own_images
+from melascope.stages.engines import open_engine
+from melascope.stages.packing import Packed, pack_run
+from melascope.stages.reporting import Reporter
+from melascope.tables.likeness import LikenessStore
+from melascope.tables.predictions import Predictions
+from melascope.tables.runs import RunDirectory
+
+
+@pytest.fixture(scope="module")
+def run(finished, tmp_path_factory) -> RunDirectory:
+    return RunDirectory(shutil.copytree(finished.root, tmp_path_factory.mktemp("to_pack") / "run"))
+
+
+@pytest.fixture(scope="module")
+def packed(run, tmp_path_factory) -> Packed:
+    return pack_run(run, tmp_path_factory.mktemp("packed") / "small-1", Reporter.silent())
+
+
+def test_it_answers_as_the_run_did(run, packed):
+    pixels = np.random.default_rng(3).integers(0, 256, (5, 32, 48, 3), dtype=np.uint8)
+    before, after = open_engine(run.root, engine="torch"), open_engine(packed.root)
+    np.testing.assert_allclose(after.logits(pixels), before.logits(pixels), atol=0.05)
+    assert (after.run, after.point, after.card) == ("small-1", before.point, after.card)
+    assert after.card.temperature == before.card.temperature
+
+
+def test_predictions_and_figures_are_those_of_the_packed_graph(run, packed):
+    made = RunDirectory.open(packed.root)
+    then, now = Predictions.read(run.predictions), Predictions.read(made.predictions)
+    assert list(now.image_id) == list(then.image_id) and now.origin.run == "small-1"
+    difference = np.abs(now.logits - then.logits).max()
+    assert 0 < difference < 0.1 and packed.cost.largest_logit <= difference
+    point, evaluation = OperatingPoint.read(made.operating_point), Evaluation.read(made.evaluation)
+    assert point == OperatingPoint.read(run.operating_point) == evaluation.operating_point
+    found = point.is_positive(now.of_split("test").probabilities) & (now.of_split("test").dx == "mel")
+    assert evaluation.whole.decision("operating_point", "image").tp == found.sum()
+
+
+def test_it_holds_no_image_no_weights_file_and_tells_no_path(place, packed):
+    files = {path.relative_to(packed.root).as_posix(): path for path in packed.root.rglob("*") if path.is_file()}
+    assert not [name for name in files if name.endswith((".jpg", ".png", ".safetensors"))]
+    assert {"run.json", "MODEL_CARD.md", "export/model.onnx", "likeness.npz", "evaluation/figures.csv"} <= set(files)
+    for name, path in files.items():
+        assert str(place).encode() not in path.read_bytes(), name
+    assert not LikenessStore.read(files["likeness.npz"]).has_thumbnails
+    assert packed.bytes == sum(path.stat().st_size for path in files.values())
+    facts = read_json(files["run.json"])
+    assert facts["packed"]["name"] == "small-1" and facts["data"] == ""
+    with pytest.raises(RunError, match="brings no images"):
+        own_images(RunDirectory.open(packed.root))
+
+
+def test_likeness_and_neighbours_are_nearly_the_same(run, packed):
+    whole, light = (LikenessStore.read(RunDirectory(root).likeness) for root in (run.root, packed.root))
+    assert abs(light.limit / whole.limit - 1) < 0.02 and light.kept == whole.kept
+    features = whole.embedding[0].astype(np.float32)
+    np.testing.assert_allclose(light.similarity(features), whole.similarity(features), atol=0.01)
+    answerer = Answerer.open(RunDirectory.open(packed.root), Reporter.silent())
+    assert answerer.as_json(answerer.answer(np.zeros((20, 30, 3), np.uint8)))["run"] == "small-1"
+
+
+def test_a_second_pack_has_the_same_bytes(run, packed, tmp_path):
+    again = pack_run(run, tmp_path / "small-1", Reporter.silent()).root
+    told = [read_json(root / "manifest.json")["files"] for root in (packed.root, again)]
+    assert told[0] == told[1]
+
+
+def test_a_graph_that_loses_a_melanoma_is_not_packed(run, packed, tmp_path, monkeypatch):
+    right = packing.precision_cost
+
+    def lossy(*arguments):
+        cost = right(*arguments)
+        found = {unit: replace(count, rough=count.exact - 1) for unit, count in cost.found.items()}
+        return replace(cost, found=found)
+
+    monkeypatch.setattr(packing, "precision_cost", lossy)
+    with pytest.raises(ExportError, match="fewer images are found, fewer lesions are found"):
+        pack_run(run, tmp_path / "bad", Reporter.silent())
+    assert not (tmp_path / "bad").exists()
+
+
+def test_something_else_is_left_alone(run, packed, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "note.txt").write_text("mine")
+    with pytest.raises(OutputError, match="not a melascope pack"):
+        pack_run(run, tmp_path / "mine", Reporter.silent())
