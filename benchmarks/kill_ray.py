@@ -58,9 +58,15 @@ def parts_in(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in out.glob("part-*.parquet")}
 
 
-def wait_for(started: subprocess.Popen, out: Path, parts: int) -> None:
-    while started.poll() is None and len(list(out.glob("part-*.parquet"))) < parts:
-        time.sleep(0.1)
+def victims(started: subprocess.Popen, out: Path, parts: int) -> tuple[list[int], list[int]]:
+    """Workers that make a part, as soon as so many others are done, and all processes of the command."""
+    while started.poll() is None:
+        below = descendants(started.pid)
+        workers = [process for process, title in below.items() if title.startswith("ray::_made")]
+        if workers and len(list(out.glob("part-*.parquet"))) >= parts:
+            return workers, list(below)
+        time.sleep(0.05)
+    raise SystemExit("it was done before this kill")
 
 
 def main() -> None:
@@ -80,12 +86,9 @@ def main() -> None:
         score_inputs(open_engine(options.graph, threads=1), source, plain, silent, part_rows=options.part_rows)
         wanted = parts_in(plain)
         words = [sys.executable, "-c", PROGRAM, str(options.graph), source.text, str(out), str(options.part_rows)]
-        started, killed = subprocess.Popen(words), []
+        started, killed = subprocess.Popen(words, stderr=subprocess.DEVNULL), []
         for number, one in enumerate(whom, start=1):
-            wait_for(started, out, number * len(wanted) // (len(whom) + 1))
-            below = descendants(started.pid)
-            workers = [process for process, title in below.items() if title.startswith("ray::_made")]
-            assert started.poll() is None and (workers or one == "command"), "it was done, or stood, before this kill"
+            workers, below = victims(started, out, number * len(wanted) // (len(whom) + 1))
             os.kill(dice.choice(workers) if one == "worker" else started.pid, signal.SIGKILL)
             killed.append(one)
             if one == "command":
@@ -93,7 +96,7 @@ def main() -> None:
                 time.sleep(10)
                 left = [process for process in below if Path(f"/proc/{process}").exists()]
                 print(f"command killed: {len(left)} of its {len(below)} processes left after 10 s", flush=True)
-                started = subprocess.Popen(words)
+                started = subprocess.Popen(words, stderr=subprocess.DEVNULL)
         assert started.wait() == 0
         assert parts_in(out) == wanted, "parts differ from those of the plain engine"
         print(

@@ -26,7 +26,7 @@ from melascope.errors import OutputError
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.inference.session import Session
 from melascope.models.export import write_onnx
-from melascope.stages.batch_scoring import Share, score_inputs
+from melascope.stages.batch_scoring import Share, reasons_in, score_inputs
 from melascope.stages.engines import open_engine
 from melascope.stages.reporting import Reporter
 from melascope.tables.probabilities import probabilities_from_logits
@@ -96,6 +96,8 @@ def test_shares_make_each_part_once(engine, place, tmp_path):
     assert rows_of(tmp_path / "shared") == rows_of(tmp_path / "alone")
     done = [json.loads((tmp_path / "shared" / f"shard-{number}-of-3.json").read_text()) for number in (1, 2, 3)]
     assert sum(one["scored"] for one in done) == N - len(BAD)
+    reasons = [reasons_in(tmp_path / "shared", Share(number, 3)).total() for number in (1, 2, 3)]
+    assert reasons == [one["refused"] for one in done] and sum(reasons) == len(BAD)
 
 
 def test_finished_parts_are_left_as_they_are(engine, place, tmp_path):

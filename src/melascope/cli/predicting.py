@@ -99,7 +99,7 @@ def _parts(model: Path, source: Source, out: Path, engine: str, shard: str, addr
     else:
         result = score_inputs(open_engine(model, engine=engine, reporter=reporter), source, out, reporter, share=share)
     print(f"{result.scored:,} images scored, {result.refused:,} inputs refused: {out}")
-    for reason, count in reasons_in(out).most_common(5):
+    for reason, count in reasons_in(out, share).most_common(5):
         print(f"  {count:,} × {reason}")
     if result.found_before:
         print(f"{result.found_before:,} parts were finished before.")

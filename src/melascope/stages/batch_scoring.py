@@ -301,9 +301,10 @@ def _write(path: Path, table: pa.Table, about: dict[str, Any]) -> None:
         pq.write_table(table.replace_schema_metadata(facts), temporary, compression="zstd")
 
 
-def reasons_in(out: Path) -> Counter[str]:
-    """How often each reason was given, over all parts of a folder."""
+def reasons_in(out: Path, share: Share = Share()) -> Counter[str]:
+    """How often each reason was given, over the parts of one share."""
     found: Counter[str] = Counter()
-    for path in sorted(Path(out).glob("part-*.parquet")):
-        found.update(reason for reason in pq.read_table(path, columns=["refused"])["refused"].to_pylist() if reason)
+    for path in sorted(Path(out).glob("part-[0-9]*.parquet")):
+        if share.owns(int(path.stem.removeprefix("part-"))):
+            found.update(reason for reason in pq.read_table(path, columns=["refused"])["refused"].to_pylist() if reason)
     return found

@@ -96,7 +96,7 @@ def score_inputs_on_ray(
     finally:
         job.token.unlink(missing_ok=True)
     write_share(out, share, facts, result)
-    reporter.say(f"{len(places)} workers on {len({host for host, _ in places})} machines")
+    reporter.say(f"workers: {len(places)}, machines: {len({host for host, _ in places})}")
     return result
 
 
