@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test torture lint check golden clean
+.PHONY: help setup demo test torture lint check golden reference clean
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
@@ -33,6 +33,10 @@ check: lint test  ## what CI runs
 
 golden: setup  ## regenerate tests/golden; review the diff
 	MELASCOPE_GOLDEN=write $(BIN)/python -m pytest tests/test_golden.py tests/test_readme.py
+
+reference: setup  ## ship another model: make reference RUN=runs/… DATA=data/ham10000 VERSION=0.2
+	$(BIN)/melascope pack $(RUN) --data $(DATA) --out src/melascope/weights/melascope-reference-$(VERSION)
+	find src/melascope/weights -maxdepth 1 -name 'melascope-reference-*' ! -name 'melascope-reference-$(VERSION)' -exec rm -r {} +
 
 clean:  ## remove what the demo made
 	rm -rf demo
