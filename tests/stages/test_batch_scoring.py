@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pyarrow.dataset as ds
@@ -26,6 +28,7 @@ from melascope.errors import OutputError
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.inference.session import Session
 from melascope.models.export import write_onnx
+from melascope.stages import batch_scoring
 from melascope.stages.batch_scoring import Share, reasons_in, score_inputs
 from melascope.stages.engines import open_engine
 from melascope.stages.reporting import Reporter
@@ -87,6 +90,26 @@ def test_each_input_once_as_a_result_or_as_a_reason(engine, place, tmp_path, par
         p_mel = probabilities_from_logits(logits.astype(float), 1.5)[0, MEL]
         assert row["p_target"] == pytest.approx(p_mel, abs=1e-6)
         assert row["above_threshold"] is bool(row["p_target"] >= POINT.threshold)
+
+
+def test_images_are_decoded_while_the_model_computes(engine, place, tmp_path, monkeypatch):
+    computing, decoded, pixels_of = Event(), Event(), batch_scoring._pixels
+
+    def pixels(name, size):
+        later = int(Path(name).stem[-3:]) >= 20  # not in the first batch
+        assert not later or computing.wait(60)
+        found = pixels_of(name, size)
+        if later:
+            decoded.set()
+        return found
+
+    def logits(batch, *, batch_size):
+        computing.set()
+        assert decoded.wait(60)
+        return engine.logits(batch, batch_size=batch_size)
+
+    monkeypatch.setattr(batch_scoring, "_pixels", pixels)
+    assert score(replace(engine, logits=logits), place, tmp_path / "out").scored == N - len(BAD)
 
 
 def test_shares_make_each_part_once(engine, place, tmp_path):
