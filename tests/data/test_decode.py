@@ -299,6 +299,47 @@ def test_a_jpeg_of_thousands_of_scans_is_refused():
         decode_image(data[:scan] + data[scan : scan + 12] * 2000 + data[scan:], name="x")
 
 
+@pytest.mark.parametrize("width, refused", [(600, False), (7200, True)])
+def test_a_large_jpeg_of_many_scans_is_refused(width, refused):
+    """Thirty scans of a small picture take no time; of a large one they would take a second each few."""
+    data = encoded(np.zeros((width * 3 // 4, width), np.uint8), "JPEG", progressive=True)
+    scan = data.rindex(b"\xff\xc4", 0, data.rindex(b"\xff\xda"))
+    data = data[:-2] + data[scan:-2] * 30 + data[-2:]
+    if not refused:
+        assert decode_image(data, name="x").shape == (450, 600, 3)
+        return
+    with pytest.raises(ImageError, match=r"more than 20 scans, too many for its 7200×5400 pixels"):
+        decode_image(data, name="x")
+
+
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (b"\xff\xd8\xff" + b"\xff" * 2**22, "truncated"),
+        (b"\xff\xd8" + b"\xff\xe5\x00\x02" * 2**20, "more than 100000 segments"),
+        (b"RIFF" + struct.pack("<I", 4 + 8 * 2**20) + b"WEBP" + b"junk\0\0\0\0" * 2**20, "more than 100000 chunks"),
+    ],
+)
+def test_a_header_of_millions_of_empty_parts_is_refused_soon(data, reason):
+    begin = time.process_time()
+    with pytest.raises(ImageError, match=reason):
+        decode_image(data, name="x")
+    assert time.process_time() - begin < 0.5
+
+
+def test_a_webp_whose_decoder_would_take_too_much_memory_is_refused():
+    lossless = bytearray(encoded(RGB, "WEBP", lossless=True))
+    lossless[21:25] = struct.pack("<I", 7999 | 5999 << 14)
+    with pytest.raises(ImageError, match="8000×6000 pixels, more than 40 megapixels"):
+        decode_image(bytes(lossless), name="x")
+
+
+def test_fill_bytes_before_a_marker_are_passed_over():
+    data = encoded(RGB, "JPEG")
+    filled = data[:2] + b"\xff" * 50 + data[2:]
+    assert np.array_equal(decode_image(filled, name="x"), decode_image(data, name="x"))
+
+
 def test_a_file_of_many_bytes_is_refused_unread(monkeypatch):
     monkeypatch.setattr(decode, "MAX_BYTES", 100)
     with pytest.raises(ImageError, match="larger"):

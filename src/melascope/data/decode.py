@@ -19,15 +19,17 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from melascope.data.headers import Header, HeaderError, read_header
+from melascope.data.headers import WEBP, Header, HeaderError, read_header
 from melascope.errors import ImageError
 
 MAX_BYTES = 64 * 2**20
 """Largest file that is looked at."""
 MAX_PIXELS = 50_000_000
 """Largest image that is decoded: a 48-megapixel phone picture passes, a bomb does not."""
+MAX_WEBP_PIXELS = 40_000_000
+"""The same for a WebP, whose decoder holds the picture three times."""
 
 STRIP_PIXELS = 2**20
 FORMATS = "a JPEG, PNG, WebP or BMP image (see docs/formats.md)"
@@ -87,10 +89,9 @@ def _header(data: bytes, name: str) -> Header:
         header = read_header(data)
     except HeaderError as error:
         raise _refusal(str(error), name) from error
-    if header.width * header.height > MAX_PIXELS:
-        raise _refusal(
-            f"it is {header.width}×{header.height} pixels, more than {MAX_PIXELS // 1_000_000} megapixels", name
-        )
+    most = MAX_WEBP_PIXELS if header.kind == WEBP else MAX_PIXELS
+    if header.width * header.height > most:
+        raise _refusal(f"it is {header.width}×{header.height} pixels, more than {most // 1_000_000} megapixels", name)
     return header
 
 
@@ -106,6 +107,8 @@ def _load(header: Header, name: str) -> Image.Image:
         image.load()
     except MemoryError:
         raise
+    except UnidentifiedImageError as error:  # its text is an address in memory
+        raise _refusal(f"it is truncated or damaged (no {header.kind} that can be read)", name) from error
     except Exception as error:  # whatever a decoder raises on foreign bytes says that the bytes are broken
         raise _refusal(f"it is truncated or damaged ({str(error) or type(error).__name__})", name) from error
     return image

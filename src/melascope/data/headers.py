@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
 JPEG, PNG, WEBP, BMP = "JPEG", "PNG", "WEBP", "BMP"
-MAX_SCANS = 100  # a progressive JPEG has about 10; thousands are a way to keep a decoder busy
-MAX_CHUNKS = 100_000
+MAX_SCANS = 100  # a progressive JPEG has about 10; thousands are a way to keep a decoder busy,
+ANY_SCANS, MAX_SCAN_PIXELS = 20, 10**9  # and so are more than twenty of a large picture: each goes over all its pixels
+MAX_CHUNKS = 100_000  # of a PNG or WebP, or segments of a JPEG: millions of empty ones keep us busy ourselves
 
 
 class HeaderError(ValueError):
@@ -53,11 +55,11 @@ def read_header(data: bytes) -> Header:
 
 def _jpeg(data: bytes) -> Header:
     kept, orientation, frame, place = [data[:2]], 1, None, 2
-    while True:
-        if data[place] != 0xFF:
+    for _ in range(MAX_CHUNKS):
+        begin = _FILLED.match(data, place)  # fill bytes are allowed before a marker
+        if begin is None:
             raise HeaderError("its header is broken")
-        while data[place + 1] == 0xFF:  # fill bytes are allowed before a marker
-            place += 1
+        place = begin.end() - 1
         marker = data[place + 1]
         if marker in (0x01, 0xD8, 0xD9) or 0xD0 <= marker <= 0xD7:
             raise HeaderError("it ends, or begins again, before its first scan")
@@ -76,11 +78,15 @@ def _jpeg(data: bytes) -> Header:
         if not (0xE1 <= marker <= 0xEF or marker == 0xFE) or marker == 0xEE:  # JFIF and Adobe say what colours mean
             kept.append(data[place:end])
         place = end
+    else:
+        raise HeaderError(f"it has more than {MAX_CHUNKS} segments")
     if not frame:
         raise HeaderError("it has no frame header")
-    if data.count(b"\xff\xda", place) > MAX_SCANS:
-        raise HeaderError(f"it has more than {MAX_SCANS} scans")
     bits, height, width, channels = frame
+    scans = data.count(b"\xff\xda", place)
+    if scans > MAX_SCANS or (scans > ANY_SCANS and scans * width * height > MAX_SCAN_PIXELS):
+        most = MAX_SCANS if scans > MAX_SCANS else ANY_SCANS
+        raise HeaderError(f"it has more than {most} scans, too many for its {width}×{height} pixels")
     if channels == 4:
         raise HeaderError("it is CMYK, whose colours have no meaning without the printer's profile")
     return Header(JPEG, width, height, orientation, bits, b"".join((*kept, data[place:])))
@@ -113,7 +119,9 @@ def _webp(data: bytes) -> Header:
     if size > len(data):
         raise HeaderError("it is truncated")
     kept, orientation, sizes, place = [], 1, set(), 12
-    while place + 8 <= size:
+    for _ in range(MAX_CHUNKS):
+        if place + 8 > size:
+            break
         name, length = struct.unpack_from("<4sI", data, place)
         end = place + 8 + length + length % 2
         body = data[place + 8 : place + 8 + length]
@@ -126,6 +134,8 @@ def _webp(data: bytes) -> Header:
         if name in (*_WEBP_SIZES, b"ALPH"):
             kept.append(data[place:end])
         place = end
+    else:
+        raise HeaderError(f"it has more than {MAX_CHUNKS} chunks")
     if len(sizes) != 1:
         raise HeaderError("its header is broken")
     (width, height), content = sizes.pop(), b"WEBP" + b"".join(kept)
@@ -183,6 +193,7 @@ def _named(data: bytes) -> str:
     return "text" if data[:512].isascii() and b"\0" not in data[:512] else "of no known image format"
 
 
+_FILLED = re.compile(rb"\xff+")
 _READERS = {b"\xff\xd8\xff": _jpeg, b"\x89PNG\r\n\x1a\n": _png, b"RIFF": _webp, b"BM": _bmp}
 _WEBP_SIZES = {b"VP8X": _vp8x_size, b"VP8 ": _vp8_size, b"VP8L": _vp8l_size}
 _OTHERS = {

@@ -1,0 +1,58 @@
+"""Do files hold at full size? Each row of the hardening table that is about files, measured.
+
+    python tests/torture/files.py all --full        # every row; about 20 minutes on two cores that others use too
+    python tests/torture/files.py pictures|formats|tables|hostile|paths|privacy|formulas [--full]
+
+The exit code is 1 where a row does not hold. The service's rows: service.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS / "data")]
+
+
+def pictures(folder: Path, full: bool) -> list[str]:
+    from torture import costly_pictures, pictures, predicted
+
+    found = pictures.mutations(100_000 if full else 400)
+    print(f"spoilt pictures: {found}")
+    for reason, count in found.refused.most_common(12):
+        print(f"    {count:6,} × {reason}")
+    heavy, lines = pictures.heavy(costly_pictures.costly(full))
+    print(f"costly pictures: {heavy}", *lines, sep="\n    ")
+    said, failures = predicted.through_predict(folder, 2000 if full else 60)
+    print(f"through predict: {said}")
+    return [*found.failures(), *heavy.failures(), *failures]
+
+
+ROWS: dict[str, Callable[[Path, bool], list[str]]] = {"pictures": pictures}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("row", choices=[*ROWS, "all"])
+    parser.add_argument("--full", action="store_true")
+    arguments = parser.parse_args()
+    failed = []
+    for row in ROWS if arguments.row == "all" else [arguments.row]:
+        start = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            failures = ROWS[row](Path(folder), arguments.full)
+        failed += failures
+        verdict = "holds" if not failures else f"DOES NOT HOLD: {len(failures)}: " + "; ".join(failures[:5])
+        took = time.perf_counter() - start
+        print(f"  {row} {verdict} ({took:.0f} s, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f})", flush=True)
+    raise SystemExit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
