@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -39,6 +40,13 @@ AHEAD = 2
 
 STORE_BYTES = 100 * 2**20
 """Ray's shared memory on a cluster of one machine; all that lies in it are the paths of parts not yet made."""
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to Ray's makers
+    "RAY_AUTH_MODE": "token",  # whoever reaches a cluster without one can run code on it
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns of a change that is none here
+}
+"""What Ray reads when it is imported, unless the caller has said otherwise."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +114,9 @@ def ray_cluster(address: str = "") -> Iterator[ModuleType]:
 
     A program that is connected already stays so, whatever the address.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to Ray's makers
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of a change that is none here
+    if "ray" not in sys.modules:  # it reads them once; changed later, its processes would not understand one another
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -120,11 +129,11 @@ def ray_cluster(address: str = "") -> Iterator[ModuleType]:
     here = {"num_cpus": cores(), "object_store_memory": STORE_BYTES, "include_dashboard": False}
     try:
         ray.init(address or "local", **({} if address else here), log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise MelascopeError(
             f"No Ray cluster can be used ({str(error).strip().splitlines()[0][:200]}).",
             where=address or "this machine",
-            expected="the address of a running cluster, with the same versions of Python and Ray",
+            expected="the address of a running cluster, its token, and the same versions of Python and Ray",
             fix="ray start --head --port=6379, then --address HOST:6379 (docs/scale.md)",
         ) from error
     try:
