@@ -37,6 +37,7 @@ golden: setup  ## regenerate tests/golden; review the diff
 reference: setup  ## ship another model: make reference RUN=runs/… DATA=data/ham10000 VERSION=0.2
 	$(BIN)/melascope pack $(RUN) --data $(DATA) --out src/melascope/weights/melascope-reference-$(VERSION)
 	find src/melascope/weights -maxdepth 1 -name 'melascope-reference-*' ! -name 'melascope-reference-$(VERSION)' -exec rm -r {} +
+	rm -rf build  # else setuptools would pack the older one too
 
 clean:  ## remove what the demo made
 	rm -rf demo

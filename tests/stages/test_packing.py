@@ -16,8 +16,11 @@ from melascope.stages import packing
 from melascope.stages.answering import Answerer
 from melascope.stages.asking import own_images
 from melascope.stages.engines import open_engine
+from melascope.stages.explained import describe
+from melascope.stages.explaining import Explainer
 from melascope.stages.packing import Packed, pack_run
 from melascope.stages.reporting import Reporter
+from melascope.stages.scoring import read_images
 from melascope.tables.likeness import LikenessStore
 from melascope.tables.predictions import Predictions
 from melascope.tables.runs import RunDirectory
@@ -74,6 +77,16 @@ def test_likeness_and_neighbours_are_nearly_the_same(run, packed):
     np.testing.assert_allclose(light.similarity(features), whole.similarity(features), atol=0.01)
     answerer = Answerer.open(RunDirectory.open(packed.root), Reporter.silent())
     assert answerer.as_json(answerer.answer(np.zeros((20, 30, 3), np.uint8)))["run"] == "small-1"
+
+
+def test_explaining_warns_of_a_strange_picture_alone(place, packed):
+    explainer, table = Explainer(RunDirectory.open(packed.root)), read_images(place / "phantom")
+    learned = table.index_of(Predictions.read(explainer.run.predictions).of_split("train").image_id[:1])
+    (explained,), _ = next(explainer.explain(table.subset(learned)))
+    assert not explained.unlike and not any("UNLIKE" in line for line in describe(explained, None))
+    assert any("UNLIKE" in line for line in describe(replace(explained, unlike=True), None))
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    assert explainer._unlike([noise, explained.image]).tolist() == [True, False]
 
 
 def test_a_second_pack_has_the_same_bytes(run, packed, tmp_path):

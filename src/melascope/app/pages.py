@@ -23,6 +23,7 @@ from melascope.gallery.pictures import page_palettes, ramp
 from melascope.gallery.wording import DX_TYPES, probability
 from melascope.stages.answering import Answerer
 from melascope.stages.reference import is_reference, reference_words
+from melascope.tables.licences import LICENCES
 from melascope.tables.results import Estimate, NotApplicable
 from melascope.tables.runs import RunDirectory
 from melascope.templating import environment
@@ -78,6 +79,7 @@ def page_html(answerer: Answerer, *, max_bytes: int, keeps: bool) -> str:
         .get_template("app.html")
         .render(
             run=run.name,
+            licence=LICENCES.get(answerer.source, ""),
             reference=reference_words(run) if is_reference(run) else "",
             is_phantom=answerer.source == "phantom",
             source=answerer.source,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from melascope.errors import MelascopeError
+from melascope.errors import MelascopeError, RunError
 from melascope.stages.engines import GRAPH_ENDINGS
 from melascope.stages.reference import is_reference, reference_run, reference_words
 from melascope.stages.reporting import Reporter
@@ -53,7 +53,11 @@ def model_and_images(first: str | None, second: str | None) -> tuple[str | None,
 def run_or_reference(path: str | Path | None) -> RunDirectory:
     """The run that is named, else the reference model; which one that is, is said on stderr."""
     if path is not None:
-        return RunDirectory.open(Path(path))
+        try:
+            return RunDirectory.open(Path(path))
+        except RunError as error:
+            fix = "name a run that is there, or leave RUN out: then the reference model answers"
+            raise RunError(error.found, where=path, expected=error.expected, fix=fix) from None
     run = reference_run()
     Reporter().say(f"model: {reference_words(run)}")
     return run

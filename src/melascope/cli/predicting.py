@@ -11,6 +11,7 @@ from melascope.cli.flags import ColumnMap, LabelsFile, WordMap, labels_from, nex
 from melascope.cli.models import ModelOrImages, model_and_images, run_or_reference
 from melascope.data.inputs import Source
 from melascope.errors import MelascopeError
+from melascope.evaluation.operating_point import OperatingPoint
 from melascope.stages.engines import GRAPH_ENDINGS
 from melascope.stages.reporting import Reporter
 from melascope.tables.runs import RunDirectory
@@ -79,13 +80,18 @@ def _table(model: Path, source: Path, out: Path, engine: str, labels) -> None:
     run = RunDirectory.open(model) if model.suffix.lower() not in GRAPH_ENDINGS else None
     predictions = predict_images(run or model, read_images(source, labels), Reporter(), engine=engine)
     print(predictions.write(out))
+    if run and run.operating_point.is_file():
+        point = OperatingPoint.read(run.operating_point)
+        n, name = int(point.is_positive(predictions.probabilities).sum()), "+".join(point.target)
+        print(f"{n:,} of {len(predictions):,} at or above the frozen threshold P({name}) ≥ {point.threshold:.4f}")
     for note in predictions.notes:
         print(f"note: {note}")
     if out.suffix.lower() == ".csv":
         print("note: a CSV carries no notes, temperature or hashes; to judge these images, write .parquet")
         return
-    point = f" --operating-point {model}/operating_point.json" if run else ""
-    next_command(f"melascope evaluate {out}{point}")
+    if (predictions.dx != "").any():
+        point = f" --operating-point {model}/operating_point.json" if run else ""
+        next_command(f"melascope evaluate {out}{point}")
 
 
 def _parts(model: Path, source: Source, out: Path, engine: str, shard: str, address: str) -> None:

@@ -92,6 +92,7 @@ class Explained:
     classes : whose maps these are
     places : where their cells lie on the picture
     mask_source : where the mask comes from, see `explain.segment`
+    unlike : whether the picture lies beyond the run's limit of likeness
     """
 
     image_id: str
@@ -105,6 +106,7 @@ class Explained:
     classes: tuple[str, ...] = CLASSES
     places: CellPlaces = UNKNOWN
     mask_source: str = FROM_DATA_SET
+    unlike: bool = False
 
     def map_of(self, name: str) -> np.ndarray:
         """(map_height, map_width) of one class."""
@@ -188,10 +190,11 @@ def describe(one: Explained, point: OperatingPoint | None) -> list[str]:
     order = np.argsort(-one.probabilities, kind="stable")[:3]
     top3 = ", ".join(f"{CLASSES[column]}:{one.probabilities[column]:.4f}" for column in order)
     known = f"{one.dx or 'unknown'}" + (f" (split: {one.split})" if one.split else "")
-    warning = "TRAINING IMAGE: this says nothing about unseen lesions" if one.split == "train" else ""
+    warnings = ["TRAINING IMAGE: this says nothing about unseen lesions"] if one.split == "train" else []
+    warnings += ["UNLIKE THE TRAINING IMAGES: the answer means nothing"] if one.unlike else []
     lines = [
         f"{one.image_id}: truth {known}",
-        *([warning] if warning else []),
+        *warnings,
         f"Prediction (top-1): {CLASSES[one.predicted]} ({one.probabilities[one.predicted]:.4f})",
         f"Top-3: {top3}",
     ]

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from melascope.classes import CLASSES
+from melascope.data.appearance import RULE, appearance
 from melascope.data.pixels import resize_image
 from melascope.errors import ExplainError, RunError
+from melascope.evaluation.likeness import Likeness
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.explain.overlay import render_overlay, save_image, shared_scale
 from melascope.explain.segment import SEGMENTER
@@ -21,6 +23,7 @@ from melascope.stages.map_makers import BATCH, MapMaker, map_maker
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import load_image, with_known_facts
 from melascope.tables.lesions import LesionTable
+from melascope.tables.likeness import LikenessStore
 from melascope.tables.maps import MapStore, write_map_batches
 from melascope.tables.probabilities import probabilities_from_logits
 from melascope.tables.runs import CheckpointCard, RunDirectory
@@ -44,11 +47,21 @@ class Explainer:
         self.maker = map_maker(run, method=method, layer=layer, fast=fast, columns=columns, engine=engine)
         self.card: CheckpointCard = self.maker.card
         self.point = OperatingPoint.read(run.operating_point) if run.operating_point.is_file() else None
+        store = LikenessStore.read_if_of(run.likeness, self.card.weights_sha256, RULE)
+        self.likeness = Likeness.of(store) if store else None
 
     def maps(self, images: list[np.ndarray], image_ids: np.ndarray) -> MapStore:
         """Maps of images of any size, each stretched to what the model sees."""
         pixels = np.stack([resize_image(image, self.card.input_width, self.card.input_height) for image in images])
         return self.maker.make(pixels, list(image_ids))
+
+    def _unlike(self, images: list[np.ndarray]) -> np.ndarray:
+        """(n,) bool: further from the training images than the run's limit; none where the run has no such test."""
+        if self.likeness is None:
+            return np.zeros(len(images), dtype=bool)
+        size = (self.card.input_width, self.card.input_height)
+        looks = appearance(np.stack([resize_image(image, *size) for image in images]))
+        return self.likeness.strangeness(looks) > self.likeness.limit
 
     def explain(self, table: LesionTable) -> Iterator[tuple[list[Explained], MapStore]]:
         """Explain every row of `table`, a batch in memory at a time."""
@@ -57,7 +70,7 @@ class Explainer:
             rows = range(start, min(start + BATCH, len(table)))
             images = [load_image(table, row) for row in rows]
             lesions = [lesion_of(table, row, image, self.segmenter) for row, image in zip(rows, images, strict=True)]
-            store = self.maps(images, table.image_id[rows])
+            store, unlike = self.maps(images, table.image_id[rows]), self._unlike(images)
             probabilities = probabilities_from_logits(store.logits, self.card.temperature)
             yield (
                 [
@@ -73,6 +86,7 @@ class Explainer:
                         logits=store.logits[index],
                         classes=store.classes,
                         places=store.places,
+                        unlike=bool(unlike[index]),
                     )
                     for index, row in enumerate(rows)
                 ],
