@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
@@ -192,6 +193,17 @@ class Number(int):
     """A part that can be a key."""
 
     number = property(int)
+
+
+def test_an_address_where_nobody_answers_is_told_at_once(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and not listening
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ray = SimpleNamespace(is_initialized=lambda: False, exceptions=NoRay.exceptions)
+        monkeypatch.setitem(sys.modules, "ray", ray)
+        with pytest.raises(MelascopeError, match="No Ray cluster can be used") as told, ray_cluster(address):
+            pass
+    assert told.value.where == address
 
 
 def results(ray: NoRay, job, n: int = 50):

@@ -128,6 +128,7 @@ def ray_cluster(address: str = "") -> Iterator[ModuleType]:
         return
     here = {"num_cpus": cores(), "object_store_memory": STORE_BYTES, "include_dashboard": False}
     try:
+        _knock(address)
         ray.init(address or "local", **({} if address else here), log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise MelascopeError(
@@ -140,6 +141,13 @@ def ray_cluster(address: str = "") -> Iterator[ModuleType]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise `OSError` at once where nobody answers: Ray itself would go on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=5).close()
 
 
 def _token(out: Path, share: Share) -> tuple[Path, str]:
