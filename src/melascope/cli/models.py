@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from melascope.errors import MelascopeError, RunError
-from melascope.stages.engines import GRAPH_ENDINGS
 from melascope.stages.reference import is_reference, reference_run, reference_words
 from melascope.stages.reporting import Reporter
 from melascope.tables.runs import RunDirectory
@@ -22,9 +21,16 @@ OptionalRun = Annotated[
 ]
 
 
+def is_graph(text: str | Path) -> bool:
+    """Whether a path is an exported graph, by its ending."""
+    from melascope.inference.backends import BACKENDS
+
+    return Path(text).suffix.lower() in {ending for backend in BACKENDS.values() for ending in backend.endings}
+
+
 def is_model(text: str) -> bool:
-    """Whether a path is a run directory, or a graph by its ending."""
-    return Path(text).suffix.lower() in GRAPH_ENDINGS or (Path(text) / "run.json").is_file()
+    """Whether a path is a run directory or an exported graph."""
+    return is_graph(text) or (Path(text) / "run.json").is_file()
 
 
 def model_and_images(first: str | None, second: str | None) -> tuple[str | None, str | None]:

@@ -8,11 +8,9 @@ from typing import Annotated
 import typer
 
 from melascope.cli.flags import ColumnMap, LabelsFile, WordMap, labels_from, next_command
-from melascope.cli.models import ModelOrImages, model_and_images, run_or_reference
+from melascope.cli.models import ModelOrImages, is_graph, model_and_images, run_or_reference
 from melascope.data.inputs import Source
 from melascope.errors import MelascopeError
-from melascope.evaluation.operating_point import OperatingPoint
-from melascope.stages.engines import GRAPH_ENDINGS
 from melascope.stages.reporting import Reporter
 from melascope.tables.runs import RunDirectory
 
@@ -75,9 +73,10 @@ def predict(
 
 
 def _table(model: Path, source: Path, out: Path, engine: str, labels) -> None:
+    from melascope.evaluation.operating_point import OperatingPoint
     from melascope.stages.scoring import predict_images, read_images
 
-    run = RunDirectory.open(model) if model.suffix.lower() not in GRAPH_ENDINGS else None
+    run = RunDirectory.open(model) if not is_graph(model) else None
     predictions = predict_images(run or model, read_images(source, labels), Reporter(), engine=engine)
     print(predictions.write(out))
     if run and run.operating_point.is_file():

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.signal import fftconvolve
 
 from melascope.errors import ExplainError
 from melascope.explain.edits import check_mask, grown, margin_of
@@ -221,6 +220,8 @@ def placed_at_random(
 
 def _places(form: np.ndarray, zone: np.ndarray, region: np.ndarray, most: float) -> np.ndarray:
     """(n, 2) int: upper left corners at which the form lies wholly in the zone, at most `most` pixels on the region."""
+    from scipy.signal import fftconvolve  # slow to import, and few who explain a picture come by here
+
     if form.shape[0] > zone.shape[0] or form.shape[1] > zone.shape[1]:
         return np.empty((0, 2), dtype=int)
     turned = form[::-1, ::-1].astype(np.float32)
