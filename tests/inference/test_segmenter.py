@@ -15,7 +15,7 @@ from melascope.inference.segmenter import SHIPPED, Segmenter, lesion_from, shipp
 from melascope.stages.scoring import load_image
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "ham10000"
-FLOOR, IMAGES = 0.86, 50
+FLOOR, IMAGES = 0.92, 50
 
 
 def test_one_blob_without_holes_at_any_size():
@@ -45,7 +45,8 @@ def test_the_shipped_file_is_small_and_tells_its_facts():
     card = segmenter.card
     assert len(data) <= 5_000_000
     assert card.source == "ham10000" and "CC BY-NC 4.0" in card.licence and "Research only" in card.intended_use
-    assert card.figures["val"]["dice"]["n"] == 1000 and card.figures["val"]["dice"]["value"] > FLOOR
+    for side, images in (("val", 1000), ("test", 1003)):
+        assert card.figures[side]["dice"]["n"] == images and card.figures[side]["dice"]["value"] > FLOOR
     document = Path(__file__).parents[2] / "docs" / "segmenter.md"
     assert hashlib.sha256(data).hexdigest() in document.read_text(encoding="utf-8")
 
