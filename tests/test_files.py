@@ -18,6 +18,7 @@ from melascope.files import (
     atomic_path,
     canonical_json,
     make_folder,
+    parsed_json,
     read_json,
     sha256_bytes,
     sha256_file,
@@ -159,3 +160,24 @@ def test_a_manifest_lists_every_file_but_itself_and_the_unfinished(tmp_path):
                 "b/c.txt": {"bytes": 4, "sha256": sha256_bytes(b"text")},
             },
         }
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '[{"b": {"a": 1, "c": 0, "a": 1}}]'])
+def test_json_with_a_key_twice_is_refused(text):
+    with pytest.raises(ValueError, match="key 'a' stands twice"):
+        parsed_json(text)
+
+
+def test_json_that_is_nested_without_end_is_refused():
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parsed_json("[" * 100_000)
+    assert parsed_json("[" * 50 + "]" * 50)
+
+
+def test_json_of_a_device_or_a_huge_file_is_not_waited_for(tmp_path):
+    with pytest.raises(RunError, match="no regular file"):
+        read_json(Path("/dev/zero"))
+    with open(tmp_path / "x.json", "wb") as stream:
+        stream.truncate(2**27)
+    with pytest.raises(RunError, match="larger than 64 MiB"):
+        read_json(tmp_path / "x.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import reprlib
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -258,6 +259,11 @@ def doubts_about(recipe: Recipe) -> list[str]:
 _ONE_SIDED = {"mel_sensitivity": "everything", "mel_specificity": "nothing"}
 
 
+_SHOWN = reprlib.Repr()  # a message shows the beginning of what may be very long
+_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 200
+_SHOWN.maxlist = _SHOWN.maxtuple = _SHOWN.maxdict = _SHOWN.maxset = 20
+
+
 def validated(model: type[Model], content: dict[str, Any], *, where: Path | str) -> Model:
     """Check `content` against `model`; all problems are told at once."""
     try:
@@ -273,7 +279,7 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
     path = [str(part) for part in problem["loc"]]
     name = ".".join(path)
     if problem["type"] != "extra_forbidden":
-        return f"{name}: {problem['msg']} (found {problem['input']!r})"
+        return f"{name}: {problem['msg']} (found {_SHOWN.repr(problem['input'])})"
     known = _keys_beside(model, path)
     nearest = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
     hint = f"did you mean {nearest[0]}?" if nearest else f"known here: {', '.join(known)}"

@@ -15,6 +15,8 @@ from typing import Any
 from melascope.errors import OutputError, RunError
 
 MANIFEST = "manifest.json"
+MAX_JSON_BYTES = 64 * 2**20
+"""The largest that we write are below 1 MiB, a manifest of 100,000 files is about 15."""
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -112,10 +114,31 @@ def write_json(path: Path, value: Any) -> Path:
     return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; a missing or broken one is a `RunError` that names it."""
+def parsed_json(text: str | bytes) -> Any:
+    """The value of JSON text from anywhere; a `ValueError` also for a key that stands twice and for endless nesting."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(text, object_pairs_hook=_each_key_once)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; of two values under one key nobody knows which is meant, and readers differ."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for place, (key, _) in enumerate(pairs) if key in dict(pairs[:place]))
+        raise ValueError(f"the key {twice[:60]!r} stands twice")
+    return found
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a missing, broken or far too large one is a `RunError` that names it."""
+    try:
+        if os.path.getsize(path) > MAX_JSON_BYTES:
+            raise ValueError(f"it is larger than {MAX_JSON_BYTES >> 20} MiB")
+        if os.path.exists(path) and not os.path.isfile(path):  # a device gives bytes for ever, a pipe none
+            raise ValueError("it is no regular file")
+        return parsed_json(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunError("A file is missing.", where=path, expected="a JSON file written by melascope") from error
     except (ValueError, OSError) as error:

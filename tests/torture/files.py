@@ -34,7 +34,15 @@ def pictures(folder: Path, full: bool) -> list[str]:
     return [*found.failures(), *heavy.failures(), *failures]
 
 
-ROWS: dict[str, Callable[[Path, bool], list[str]]] = {"pictures": pictures}
+def hostile(folder: Path, full: bool) -> list[str]:
+    from torture import hostile_files, hostile_graphs
+
+    lines, failures = hostile_files.opened(folder, (*hostile_files.FAMILIES, *hostile_graphs.FAMILIES))
+    print(f"hostile files: {len(lines)} opened", *(lines if full else []), sep="\n    ")
+    return failures
+
+
+ROWS: dict[str, Callable[[Path, bool], list[str]]] = {"pictures": pictures, "hostile": hostile}
 
 
 def main() -> None:

@@ -191,7 +191,7 @@ def judged(numbers: range) -> Found:
         _, name, data = mutant(number)
         judge(name, data, found)
         if number % 7 == 0:
-            judge(name, data, Found() if number % 2 else found, decode_mask)
+            judge(name, data, found, decode_mask)
     found.highest = resident("VmHWM") - before
     return found
 

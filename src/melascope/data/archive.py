@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
 import zipfile
 import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path, PurePosixPath
 
 from melascope.errors import DataError
 
-MAX_MEMBER_BYTES = 128 * 2**20
+MAX_MEMBER_BYTES = 64 * 2**20  # as large as an image may be (`decode.MAX_BYTES`)
 MAX_OPEN_ARCHIVES = 8
 
 _cache = threading.local()
@@ -112,9 +113,11 @@ def _read_zip(file: Path, member: str) -> bytes:
     except KeyError as error:
         raise DataError("The archive has no such member.", where=file / member) from error
     _check_size(info.file_size, file / member)
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataError("The member of the archive is packed in a rare way.", where=file / member, fix="zip it again")
     try:
         return archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, struct.error) as error:
         raise DataError(
             f"The member of the archive cannot be read ({error}).",
             where=file / member,
@@ -136,11 +139,16 @@ def _archive(file: Path) -> zipfile.ZipFile:
         archives.move_to_end(key)
         return archives[key]
     try:
-        archives[key] = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+        archive = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, struct.error, OSError) as error:
         raise DataError(
             f"The archive cannot be read ({error}).", where=file, fix="download or copy the archive again"
         ) from error
+    names = [info.filename for info in archive.infolist() if not info.is_dir()]
+    if len(set(names)) < len(names):
+        twice = next(name for name, n in Counter(names).items() if n > 1)
+        raise DataError(f"Two members of the archive are called {twice!r}.", where=file, fix="zip the files again")
+    archives[key] = archive
     while len(archives) > MAX_OPEN_ARCHIVES:
         archives.popitem(last=False)[1].close()
     return archives[key]

@@ -16,6 +16,7 @@ from melascope.classes import CLASSES, SPLITS
 from melascope.errors import DataError, RunError, SplitError
 from melascope.files import read_json, sha256_bytes, sha256_file, write_json, write_text
 from melascope.tables.columns import delimiter_of, read_csv_text
+from melascope.tables.formulas import guarded
 from melascope.tables.lesions import LesionTable
 
 SHOWN = 20
@@ -59,7 +60,9 @@ class Split:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("image_id", "split"))
-        writer.writerows(sorted(zip(self.image_id, self.split, strict=True)))
+        writer.writerows(
+            (guarded(image_id), side) for image_id, side in sorted(zip(self.image_id, self.split, strict=True))
+        )
         write_text(path, text.getvalue())
         write_json(Path(path).with_suffix(".json"), {**self.how, "sha256": self.sha256})
         return Path(path)

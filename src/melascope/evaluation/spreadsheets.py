@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from melascope.evaluation.conformal import Conformal
 from melascope.evaluation.decisions import at_prevalence
 from melascope.evaluation.ranking import AREAS
+from melascope.tables.formulas import guarded
 from melascope.tables.results import Figure, NotApplicable
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def csv_text(rows: list[list[str]]) -> str:
 
 def _harmless(cell: str) -> str:
     line = " ".join(cell.split())
-    return "'" + line if line.startswith(("=", "+", "-", "@")) and not _is_number(line) else line
+    return line if _is_number(line) else guarded(line)
 
 
 def _is_number(cell: str) -> bool:

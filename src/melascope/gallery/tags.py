@@ -21,9 +21,6 @@ SUGGESTED = ("look again", "label doubtful", "artefact", "poor image", "for teac
 MOST = 2000
 """Characters that a comment may have, and all tags of an image together."""
 
-GUARDED = "=+-@\t\r"
-"""A cell that begins so would run as a formula in a spreadsheet: it is written with `'` before it, and read without."""
-
 
 @dataclass(frozen=True)
 class Tagged:
@@ -62,7 +59,7 @@ def read_tags(path: Path, known: Collection[str]) -> dict[str, Tagged]:
         )
     known, seen, tagged, problems = set(known), set(), {}, []
     cells = zip(*(table[name] for name in COLUMNS), strict=True)
-    for row, (image_id, tags, comment) in enumerate((map(_unguarded, line) for line in cells), start=2):
+    for row, (image_id, tags, comment) in enumerate(cells, start=2):
         words = tuple(dict.fromkeys(tag.strip() for tag in tags.split(";") if tag.strip()))
         why = _problem(image_id, words, comment, known, seen)
         if why:
@@ -73,11 +70,6 @@ def read_tags(path: Path, known: Collection[str]) -> dict[str, Tagged]:
     if problems:
         raise TableError("The tags do not fit this run", problems, where=path, fix="mend or leave out these rows")
     return tagged
-
-
-def _unguarded(cell: str) -> str:
-    """A cell as the reader wrote it."""
-    return cell[1:] if cell[:1] == "'" and cell[1:2] and cell[1] in GUARDED else cell
 
 
 def _problem(image_id: str, tags: tuple[str, ...], comment: str, known: set[str], seen: set[str]) -> str:

@@ -16,6 +16,8 @@ from melascope.tables.exports import ExportCard
 from melascope.tables.maps import MapStore
 
 LOGITS, FEATURES, MAPS = "logits", "features", "maps"
+MAX_BYTES = 2**30
+"""Largest graph that is loaded; those of our largest backbones are a third of it."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Session:
             raise ExportError(
                 "There is no exported graph here.", where=path, expected=f"a file {endings}", fix="melascope export RUN"
             )
+        if path.stat().st_size > MAX_BYTES:
+            raise ExportError(f"The graph is larger than {MAX_BYTES >> 30} GiB.", where=path, fix="export it anew")
         precision = precision or BACKENDS[name].precisions[0]
         if precision not in BACKENDS[name].precisions:
             raise ExportError(
@@ -80,7 +84,7 @@ class Session:
         pixels : (n, input_height, input_width, 3) uint8, RGB, already resized
         """
         outputs = [LOGITS, FEATURES, *([MAPS] if self.card.maps else [])]
-        logits, features, *maps = self._run(self._checked(pixels), outputs)
+        logits, features, *maps = self._asked(pixels, outputs)
         return Answer(logits, features, maps[0] if maps else None)
 
     def maps(self, pixels: np.ndarray, image_ids: Sequence[str], *, batch_size: int = 16) -> MapStore:
@@ -124,10 +128,32 @@ class Session:
         """(n, 7) float32 raw logits of stored pixels, a batch in memory at a time."""
         pieces = [np.zeros((0, len(CLASSES)), np.float32)]
         for done, batch in _batches(pixels, batch_size):
-            pieces += self._run(self._checked(batch), [LOGITS])
+            pieces += self._asked(batch, [LOGITS])
             if progress:
                 progress(done, len(pixels))
         return np.concatenate(pieces)
+
+    def _asked(self, pixels: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
+        """The outputs, if they are what the card promises: a graph of somebody's may be anything under our card."""
+        pixels = self._checked(pixels)
+        try:
+            found = self._run(pixels, outputs)
+        except MemoryError:
+            raise
+        except Exception as error:  # each library raises its own family for what it cannot compute
+            said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise ExportError(f"The graph cannot be asked ({said}).", where=self.path, fix="export it anew") from error
+        for name, one in zip(outputs, found, strict=True):
+            n_axes, classes = {LOGITS: (2, True), FEATURES: (2, False), MAPS: (4, True)}[name]
+            fits = getattr(one, "dtype", None) == np.float32 and one.ndim == n_axes and len(one) == len(pixels)
+            if not fits or (classes and one.shape[1] != len(CLASSES)):
+                raise ExportError(
+                    f"The graph gives {name} of shape {getattr(one, 'shape', '?')}, {getattr(one, 'dtype', '?')}.",
+                    where=self.path,
+                    expected=f"float32, {n_axes} axes: {len(pixels)} images" + f" × {len(CLASSES)} classes" * classes,
+                    fix="export it anew",
+                )
+        return found
 
     def _checked(self, pixels: np.ndarray) -> np.ndarray:
         size = (self.card.checkpoint.input_height, self.card.checkpoint.input_width, 3)

@@ -79,17 +79,20 @@ def load_training_state(
 ) -> None:
     """Bring network, optimizer, scaler and the weights' average to where the card's checkpoint left them."""
     load_weights(average or network, verified(folder / card.weights, card.weights_sha256))
-    tensors = load_file(verified(folder / card.training_state, card.training_state_sha256))
-    fields: dict[str, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        owner, field = name.split(".", 1)
-        fields.setdefault(owner, {})[field] = tensor
-    scale, unaveraged = fields.pop(_SCALER, {}), fields.pop(_UNAVERAGED, {})
-    if average is not None:
-        network.load_state_dict(unaveraged)
-    if scaler is not None and scale:
-        scaler.load_state_dict({field: tensor.item() for field, tensor in scale.items()})
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": {int(index): of for index, of in fields.items()}})
+    path = verified(folder / card.training_state, card.training_state_sha256)
+    try:
+        fields: dict[str, dict[str, torch.Tensor]] = {}
+        for name, tensor in load_file(path).items():
+            owner, field = name.split(".", 1)
+            fields.setdefault(owner, {})[field] = tensor
+        scale, unaveraged = fields.pop(_SCALER, {}), fields.pop(_UNAVERAGED, {})
+        if average is not None:
+            network.load_state_dict(unaveraged)
+        if scaler is not None and scale:
+            scaler.load_state_dict({field: tensor.item() for field, tensor in scale.items()})
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": {int(index): of for index, of in fields.items()}})
+    except Exception as error:  # safetensors and torch each raise their own for a foreign file
+        raise CheckpointError(f"The training state does not fit: {str(error)[:300]}", where=path) from error
 
 
 def _tensors_of(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

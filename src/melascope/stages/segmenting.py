@@ -14,6 +14,7 @@ from melascope.config import SegmenterRecipe, read_segmenter_recipe, recipe_toml
 from melascope.data.lesion_masks import read_lesion_mask, shrunk_masks
 from melascope.data.split import Split, read_split
 from melascope.errors import SplitError
+from melascope.evaluation.spreadsheets import csv_text
 from melascope.explain.mask_agreement import Agreement, agreement_figures, agreement_of
 from melascope.explain.segment import SEGMENTERS
 from melascope.files import make_folder, write_json, write_manifest, write_text
@@ -208,15 +209,13 @@ def _written(
         "dice_gained": gained.as_json(),
     }
     write_json(out / "segmentation.json", facts)
-    header = "image_id,lesion_id,dx," + ",".join(f"{name}_{m}" for name in found for m in ("dice", "iou", "area"))
+    header = ["image_id", "lesion_id", "dx", *(f"{name}_{m}" for name in found for m in ("dice", "iou", "area"))]
     rows = [
-        ",".join(
-            [str(table.image_id[row]), str(table.lesion_id[row]), str(table.dx[row])]
-            + [f"{value:.4f}" for of in found.values() for value in (of[row].dice, of[row].iou, of[row].area_share)]
-        )
+        [str(table.image_id[row]), str(table.lesion_id[row]), str(table.dx[row])]
+        + [f"{value:.4f}" for of in found.values() for value in (of[row].dice, of[row].iou, of[row].area_share)]
         for row in range(len(table))
     ]
-    write_text(out / "segmentation.csv", "\n".join([header, *rows]) + "\n")
+    write_text(out / "segmentation.csv", csv_text([header, *rows]))
     write_manifest(out, kind="segmentation", source=table.source)
     lines = [f"{name}: {group} {measure} {of[group, measure]}" for name, of in figures.items() for group, measure in of]
     return [*lines, f"segmenter less classical, mean Dice: {gained}"]

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from melascope.classes import CLASSES
 from melascope.errors import DataError, Problem, TableError
+from melascope.tables.formulas import guarded_words, unguarded_table
 
 UNKNOWN_WORDS = frozenset({"", "unknown", "nan", "na", "n/a", "none", "null"})
 """Magic words of other people's tables; in ours an unknown value is simply empty."""
@@ -91,7 +92,7 @@ def read_csv_table(
         ragged.append(Problem(f"reading stopped after {LISTED:,} such rows", file, unlisted=math.inf))
     if ragged:
         raise TableError("The table cannot be read", ragged, where=path)
-    return table.slice(0, int(np.flatnonzero(filled_rows(table)).max(initial=-1)) + 1)
+    return unguarded_table(table.slice(0, int(np.flatnonzero(filled_rows(table)).max(initial=-1)) + 1))
 
 
 def filled_rows(table: pa.Table) -> np.ndarray:
@@ -340,7 +341,12 @@ def nullable(array: np.ndarray) -> pa.Array:
 
 
 def write_table(path: Path, columns: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write columns to `path` (already a temporary name): Parquet, or CSV when `metadata` is empty."""
+    """Write columns to `path` (already a temporary name): Parquet, or CSV when `metadata` is empty.
+
+    In a CSV no word starts a formula: a `'` stands before it, which `read_csv_table` takes away again.
+    """
+    if not metadata:
+        columns = {name: guarded_words(one) if one.dtype == object else one for name, one in columns.items()}
     table = pa.table({name: nullable(values) for name, values in columns.items()})
     if metadata:
         pq.write_table(table.replace_schema_metadata(metadata), path, compression="zstd")

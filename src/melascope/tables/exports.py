@@ -9,11 +9,15 @@ from typing import Any
 from melascope.classes import CLASSES
 from melascope.config import Strict, validated
 from melascope.errors import ExportError, RecipeError
+from melascope.files import parsed_json
 from melascope.tables.runs import CheckpointCard
 
 SCHEMA_VERSION = 1
 KEY = "melascope"
 """Under which the card lies in a graph's own metadata."""
+
+
+MAX_CARD_CHARACTERS = 2**20
 
 
 class MapsCard(Strict):
@@ -63,7 +67,9 @@ class ExportCard(Strict):
                 fix="melascope export RUN",
             )
         try:
-            card = validated(cls, json.loads(text), where=where)
+            if len(text) > MAX_CARD_CHARACTERS:
+                raise ValueError(f"it has {len(text):,} characters")
+            card = validated(cls, parsed_json(text), where=where)
         except (ValueError, RecipeError) as error:
             found = error.found if isinstance(error, RecipeError) else str(error)
             raise ExportError(f"The graph's card cannot be used: {found}", where=where, fix="export it anew") from error

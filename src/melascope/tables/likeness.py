@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import numpy as np
 
 from melascope.classes import CLASSES
 from melascope.errors import RunError
-from melascope.files import canonical_json, write_bytes
+from melascope.files import canonical_json, parsed_json, write_bytes
+from melascope.tables.npz import read_npz
 
 SCHEMA_VERSION = 1
 _WORDS = ("image_id", "lesion_id", "dx", "dx_type")
@@ -133,17 +133,15 @@ class LikenessStore:
     def read(cls, path: Path) -> LikenessStore:
         """Read what `write` wrote; a broken, foreign or changed file is a `RunError`."""
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                facts = json.loads(str(archive["facts"]))
-                arrays = {name: archive[name] for name in (*_WORDS, *_NUMBERS)}
-                arrays |= {name: archive[name] for name in _OPTIONAL if name in archive}
+            arrays = read_npz(path, ("facts", *_WORDS, *_NUMBERS), _OPTIONAL)
+            facts = parsed_json(str(arrays.pop("facts")))
             store = cls(
                 **{name: facts[name] for name in _FACTS},
                 **{name: array.astype(object) if name in _WORDS else array for name, array in arrays.items()},
             )
             sound = facts["schema_version"] == SCHEMA_VERSION and tuple(facts["class_order"]) == CLASSES
             sound = sound and facts["sha256"] == store.sha256
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _unusable(path, str(error)) from error
         if not sound:
             raise _unusable(path, "its content is not what its digest says, or of another schema")

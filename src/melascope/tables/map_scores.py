@@ -11,6 +11,7 @@ from typing import Any
 
 from melascope.errors import RunError
 from melascope.files import read_json, write_json, write_text
+from melascope.tables.formulas import guarded
 from melascope.tables.results import Estimate, Figure, NotApplicable, figure_from_json
 
 SCHEMA_VERSION = 1
@@ -129,8 +130,7 @@ def _cell(value: Any) -> str:
         return str(int(value))
     if isinstance(value, int | float):
         return "" if value != value else repr(value)
-    text = " ".join(str(value).split())
-    return "'" + text if text.startswith(("=", "+", "-", "@")) else text
+    return guarded(" ".join(str(value).split()))
 
 
 def _named(one: MapFigure) -> dict[str, str]:

@@ -12,8 +12,9 @@ import numpy as np
 
 from melascope.classes import CLASSES
 from melascope.errors import RunError
-from melascope.files import atomic_path
+from melascope.files import atomic_path, parsed_json
 from melascope.tables.cell_places import UNKNOWN, CellPlaces
+from melascope.tables.npz import read_npz
 
 SCHEMA_VERSION = 1
 _FACTS = ("method", "layer", "input_width", "input_height", "checkpoint_sha256")
@@ -98,10 +99,9 @@ class MapStore:
     def read(cls, path: Path) -> MapStore:
         """Read what `write` wrote; a broken or foreign file is a `RunError`."""
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                facts = json.loads(str(archive["facts"]))
-                arrays = {name: archive[name] for name in ("image_id", "logits", "maps")}
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            arrays = read_npz(path, ("facts", "image_id", "logits", "maps"))
+            facts = parsed_json(str(arrays.pop("facts")))
+        except ValueError as error:
             raise RunError(
                 f"The map file cannot be read ({error}).", where=path, fix="make it again with `melascope explain`"
             ) from error

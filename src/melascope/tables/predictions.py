@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from melascope.classes import CLASSES
 from melascope.errors import DataError, Problem, TableError
-from melascope.files import atomic_path
+from melascope.files import atomic_path, parsed_json
 from melascope.tables.columns import (
     MAX_BYTES,
     blank_unknown,
@@ -258,7 +258,7 @@ def _decoded_bytes(metadata: pq.FileMetaData) -> Counter[str]:
 
 def _facts_in(metadata: bytes, path: Path) -> dict:
     try:
-        facts = json.loads(metadata)
+        facts = parsed_json(metadata)
     except ValueError:
         facts = None
     if not isinstance(facts, dict):

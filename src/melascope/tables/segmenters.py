@@ -10,6 +10,8 @@ from pydantic import Field
 
 from melascope.config import Strict, validated
 from melascope.errors import ExportError, RecipeError
+from melascope.files import parsed_json
+from melascope.tables.exports import MAX_CARD_CHARACTERS
 
 SCHEMA_VERSION = 1
 KEY = "melascope_segmenter"
@@ -55,7 +57,9 @@ class SegmenterCard(Strict):
                 expected=f"metadata {KEY!r}, as `melascope segmenter train` writes it",
             )
         try:
-            card = validated(cls, json.loads(text), where=where)
+            if len(text) > MAX_CARD_CHARACTERS:
+                raise ValueError(f"it has {len(text):,} characters")
+            card = validated(cls, parsed_json(text), where=where)
         except (ValueError, RecipeError) as error:
             found = error.found if isinstance(error, RecipeError) else str(error)
             raise ExportError(f"The segmenter's card cannot be used: {found}", where=where) from error

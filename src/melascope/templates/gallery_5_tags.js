@@ -45,7 +45,7 @@ function showExport() {
 
 // A cell of a CSV file; what a spreadsheet would run as a formula gets an apostrophe, which --tags takes off again.
 function cell(text) {
-  const guarded = /^[=+\-@\t\r]/.test(text) || (text[0] === "'" && /^'[=+\-@\t\r]/.test(text)) ? `'${text}` : text;
+  const guarded = /^'*[=+\-@\t\r\n＝＋－＠]/.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(guarded) ? `"${guarded.replaceAll('"', '""')}"` : guarded;
 }
 
