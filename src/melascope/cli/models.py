@@ -14,7 +14,7 @@ from melascope.tables.runs import RunDirectory
 
 ModelOrImages = Annotated[
     str | None,
-    typer.Argument(metavar="[RUN]", help="A run; left out, the reference model that melascope ships answers."),
+    typer.Argument(metavar="RUN", help="A run; left out, the reference model that melascope ships answers."),
 ]
 OptionalRun = Annotated[
     Path | None, typer.Argument(help="A run; left out, the reference model that melascope ships answers.")

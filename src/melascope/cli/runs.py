@@ -158,7 +158,7 @@ def gallery(
     images: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATASET]", help="Other images than the run's own, scored anew; needed for the reference model."
+            metavar="DATASET", help="Other images than the run's own, scored anew; needed for the reference model."
         ),
     ] = None,
     cases: Annotated[

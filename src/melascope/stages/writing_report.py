@@ -35,5 +35,5 @@ def report_run(path: Path, *, beside: Beside | None = None, out: Path | None = N
     report = build_report(record)
     page = write_report(report, record, Path(out or record.run.root / "report"))
     wanted = next((gap.command for gap in report.gaps if gap.command), "")
-    data = str(record.facts.get("data", "DATA"))
+    data = str(record.facts.get("data") or "DATA")
     return WrittenReport(page, wanted.replace("RUN", str(path)).replace("DATA", data))
