@@ -6,12 +6,17 @@ from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
+from fastapi.testclient import TestClient
 
 from melascope.app import pages
 from melascope.app.examples import SHOWN, example_jpeg, examples
 from melascope.app.folders import NOTHING, policy_of
 from melascope.app.pages import what_it_buys
+from melascope.app.server import create_app
 from melascope.classes import CLASSES
+from melascope.stages.answering import Answerer
+from melascope.stages.reference import reference_run
+from melascope.stages.reporting import Reporter
 from melascope.tables.results import Estimate, NotApplicable
 from served_page import POINT
 
@@ -83,3 +88,14 @@ def test_examples_are_of_the_classes_that_they_name():
 def test_a_loose_policy_is_replaced_by_none_at_all(policy):
     page = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'.encode()
     assert policy_of(page) == NOTHING
+
+
+def test_the_page_of_the_shipped_model_says_whose_it_is_and_shows_no_picture_of_the_data_set():
+    run = reference_run()
+    answerer = Answerer.open(run, Reporter.silent())
+    page = pages.page_html(answerer, max_bytes=2**20, keeps=False)
+    assert f"the reference model that melascope ships ({run.name}), an early one, for research only" in page
+    assert "CC BY-NC 4.0" in page and "Their pictures are not part of this model" in page
+    assert '"validation_pictures":false' in page.replace(" ", "") and what_it_buys(run, answerer.point)[0] in page
+    with TestClient(create_app(answerer), base_url="http://127.0.0.1") as client:
+        assert client.get("/validation/0.jpg").status_code == 404

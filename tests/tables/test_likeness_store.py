@@ -70,3 +70,13 @@ def test_nothing_is_unpickled(tmp_path):
     np.savez(path, facts=np.array([{"a": 1}], dtype=object))
     with pytest.raises(RunError, match="cannot be used"):
         LikenessStore.read(path)
+
+
+def test_features_along_few_directions_and_no_pictures(tmp_path):
+    few = np.array([[1], [0]], np.float16)
+    light = replace(STORE, embedding=STORE.embedding @ few, basis=few, thumbnails=np.zeros(0, np.uint8),
+                    thumbnail_end=np.zeros(2, np.int64))  # fmt: skip
+    found = LikenessStore.read(light.write(tmp_path / "light.npz"))
+    assert found.sha256 == light.sha256 != STORE.sha256
+    assert STORE.has_thumbnails and not found.has_thumbnails and found.thumbnail(1) == b""
+    np.testing.assert_allclose(found.similarity(np.array([3.0, 4.0])), [0.6, 0.36], atol=1e-3)
