@@ -133,6 +133,7 @@ def test_a_gallery_of_other_images(place, tmp_path, monkeypatch):
     assert done.exit_code == 0, done.exception
     page = (tmp_path / "gallery" / "index.html").read_text()
     assert reference_run().name in page
+    assert "sensitivity for melanoma" not in (tmp_path / "gallery" / "FIGURES.md").read_text()  # other images' figures
     assert not (reference_run().root / "gallery").exists() and not reference_run().maps.exists()
 
 

@@ -91,8 +91,15 @@ def audit_run(
         replace(case, tests=tests.get(case.image_id, ()))
         for case in build_cases(selections, predictions, point, maps, table, workers=workers, segmenter=segmenter)
     ]
+    headline = _headline(run) if others is None or (predictions.split == "test").any() else []  # else of other images
     page_facts = gallery_facts(
-        predictions, point, maps, table, run=run.name, backbone=explainer.card.backbone, headline=_headline(run)
+        predictions,
+        point,
+        maps,
+        table,
+        run=run.name,
+        backbone=explainer.card.backbone,
+        headline=headline,
     )
     with reporter.bar("drawing") as advance:
         drawn = [0]
