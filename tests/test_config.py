@@ -220,3 +220,9 @@ def test_a_list_that_cannot_be_run_is_told(tmp_path, text, says):
     with pytest.raises(RecipeError) as caught:
         read_experiment(written(tmp_path, f'name = "x"\n{text}\n'))
     assert says in str(caught.value)
+
+
+def test_endless_nesting_is_no_traceback(tmp_path):
+    (tmp_path / "r.toml").write_text("a = " + "[" * 100_000)
+    with pytest.raises(RecipeError, match="nested too deeply"):
+        read_recipe(tmp_path / "r.toml")

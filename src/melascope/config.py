@@ -237,6 +237,8 @@ def _toml(path: Path) -> dict[str, Any]:
             where=path,
             fix="give a TOML file, e.g. recipes/baseline.toml",
         ) from error
+    except RecursionError as error:
+        raise RecipeError("The file is not valid TOML (nested too deeply).", where=path) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"The file is not valid TOML ({error}).", where=path) from error
 

@@ -83,7 +83,14 @@ def test_what_names_nothing_is_refused(tmp_path, name, content, column, word):
         Source.of(str(tmp_path / name), column=column)
 
 
-@pytest.mark.parametrize(("content", "word"), [(b"path\na\n,\n", "cannot be read|names no path"), (b"\xff\n", "UTF-8")])
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"path\na\n,\n", "cannot be read|names no path"),
+        (b"path,x\na,1\n,1\n", "row 3, column path"),
+        (b"\xff\n", "UTF-8"),
+    ],
+)
 def test_a_bad_row_is_told(tmp_path, content, word):
     path = tmp_path / ("m.csv" if b"path" in content else "l.txt")
     path.write_bytes(content)

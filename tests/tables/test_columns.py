@@ -211,3 +211,11 @@ def test_what_is_written_is_read_back_exactly(tmp_path_factory, rows):
     assert table.schema.metadata[b"key"] == b"value"
     assert text_array(table["word"]).tolist() == columns["word"].tolist()
     assert np.array_equal(table["number"].to_numpy(), columns["number"], equal_nan=True)
+
+
+def test_a_row_of_another_length_that_is_no_utf8_is_told_without_a_traceback(tmp_path, capfd):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a,b\n1,2\n3\n\xe9,2,3\n")
+    with pytest.raises(DataError, match="row 4 is not UTF-8"):
+        read_csv_text(path)
+    assert "Traceback" not in capfd.readouterr().err

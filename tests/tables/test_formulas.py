@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from melascope.tables.columns import read_csv_text, write_table
-from melascope.tables.formulas import GUARDED, guarded, unguarded, unguarded_table
+from melascope.tables.formulas import GUARDED, csv_line, guarded, unguarded, unguarded_table
 
 CELLS = st.text(alphabet="'=+-@\t\r\n＝＋－＠ab1 ,;\"", max_size=8)
 
@@ -20,6 +21,12 @@ CELLS = st.text(alphabet="'=+-@\t\r\n＝＋－＠ab1 ,;\"", max_size=8)
 def test_a_cell_begins_no_formula_and_comes_back(cell):
     assert guarded(cell)[:1] not in tuple(GUARDED)
     assert unguarded(guarded(cell)) == cell
+
+
+@given(st.lists(CELLS, min_size=1, max_size=4))
+def test_a_line_is_one_row_of_a_csv(cells):
+    (row,) = csv.reader(io.StringIO("".join(csv_line(cells)), newline=""))
+    assert [unguarded(cell) for cell in row] == cells or cells == [""]
 
 
 @given(st.lists(CELLS, max_size=6))

@@ -42,7 +42,39 @@ def hostile(folder: Path, full: bool) -> list[str]:
     return failures
 
 
-ROWS: dict[str, Callable[[Path, bool], list[str]]] = {"pictures": pictures, "hostile": hostile}
+def tables(folder: Path, full: bool) -> list[str]:
+    from torture import tables
+
+    found = tables.mutations(folder, 5000 if full else 240)
+    print(f"spoilt tables and recipes: {found}")
+    for kind in sorted({*found.read, *found.refused}):
+        print(f"    {kind}: {found.read[kind]} read, {found.refused[kind]} refused")
+    return found.faults
+
+
+def formats(folder: Path, full: bool) -> list[str]:
+    from torture import formats
+
+    said, failures = formats.table()
+    print(f"formats: {said}")
+    return failures
+
+
+def formulas(folder: Path, full: bool) -> list[str]:
+    from torture import formulas
+
+    said, failures = formulas.neutralised(folder, 100 if full else 33)
+    print(f"formulas: {said}")
+    return failures
+
+
+ROWS: dict[str, Callable[[Path, bool], list[str]]] = {
+    "pictures": pictures,
+    "formats": formats,
+    "tables": tables,
+    "hostile": hostile,
+    "formulas": formulas,
+}
 
 
 def main() -> None:

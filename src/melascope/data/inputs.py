@@ -5,8 +5,9 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -143,7 +144,7 @@ def _lines(path: Path) -> Iterator[str]:
 def _path_column(path: Path, column: str) -> str:
     try:
         names = pq.read_schema(path).names if path.suffix.lower() == ".parquet" else _header(path)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"The manifest cannot be read ({str(error)[:200]}).", where=path) from error
     found = column if column in names else next((name for name in PATH_COLUMNS if name in names and not column), "")
     if not found:
@@ -165,20 +166,19 @@ def _rows(path: Path, column: str) -> Iterator[str]:
     try:
         if path.suffix.lower() == ".parquet":
             with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(columns=[column]):
-                    yield from _texts(batch.column(0), path)
+                yield from _texts((batch.column(0) for batch in file.iter_batches(columns=[column])), path, column)
         else:
             options = pyarrow.csv.ConvertOptions(include_columns=[column], column_types={column: pa.string()})
             reading = pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES)
             with pyarrow.csv.open_csv(path, read_options=reading, convert_options=options) as reader:
-                for batch in reader:
-                    yield from _texts(batch.column(0), path)
+                yield from _texts((batch.column(0) for batch in reader), path, column)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"The manifest cannot be read ({str(error)[:200]}).", where=path) from error
 
 
-def _texts(values: pa.Array, path: Path) -> Iterator[str]:
-    for value in values.to_pylist():
+def _texts(batches: Iterable[pa.Array], path: Path, column: str) -> Iterator[str]:
+    values = chain.from_iterable(batch.to_pylist() for batch in batches)
+    for row, value in enumerate(values, start=2):
         if not isinstance(value, str) or not value.strip():
-            raise DataError(f"A row of the manifest names no path ({value!r}).", where=path)
+            raise DataError(f"The manifest names no path in row {row}, column {column} ({value!r}).", where=path)
         yield value

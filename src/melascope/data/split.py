@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from melascope.classes import CLASSES, SPLITS
 from melascope.errors import DataError, RunError, SplitError
 from melascope.files import read_json, sha256_bytes, sha256_file, write_json, write_text
 from melascope.tables.columns import delimiter_of, read_csv_text
-from melascope.tables.formulas import guarded
+from melascope.tables.formulas import csv_line
 from melascope.tables.lesions import LesionTable
 
 SHOWN = 20
@@ -57,13 +55,8 @@ class Split:
 
     def write(self, path: Path) -> Path:
         """Write `image_id,split` as CSV, and beside it, last, a JSON file that says how it was made."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("image_id", "split"))
-        writer.writerows(
-            (guarded(image_id), side) for image_id, side in sorted(zip(self.image_id, self.split, strict=True))
-        )
-        write_text(path, text.getvalue())
+        rows = sorted(zip(self.image_id, self.split, strict=True))
+        write_text(path, "".join(csv_line(row) for row in (("image_id", "split"), *rows)))
         write_json(Path(path).with_suffix(".json"), {**self.how, "sha256": self.sha256})
         return Path(path)
 

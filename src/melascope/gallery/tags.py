@@ -61,9 +61,9 @@ def read_tags(path: Path, known: Collection[str]) -> dict[str, Tagged]:
     cells = zip(*(table[name] for name in COLUMNS), strict=True)
     for row, (image_id, tags, comment) in enumerate(cells, start=2):
         words = tuple(dict.fromkeys(tag.strip() for tag in tags.split(";") if tag.strip()))
-        why = _problem(image_id, words, comment, known, seen)
+        why, column = _problem(image_id, words, comment, known, seen)
         if why:
-            problems.append(Problem(why, path.name, row))
+            problems.append(Problem(why, path.name, row, column))
         elif words or comment.strip():
             tagged[image_id] = Tagged(words, comment.strip())
         seen.add(image_id)
@@ -72,11 +72,12 @@ def read_tags(path: Path, known: Collection[str]) -> dict[str, Tagged]:
     return tagged
 
 
-def _problem(image_id: str, tags: tuple[str, ...], comment: str, known: set[str], seen: set[str]) -> str:
+def _problem(image_id: str, tags: tuple[str, ...], comment: str, known: set[str], seen: set[str]) -> tuple[str, str]:
+    """What is wrong with a row, and in which column; nothing where nothing is."""
     if image_id not in known:
-        return f"the image {image_id!r} is not in the predictions"
+        return f"the image {image_id!r} is not in the predictions", "image_id"
     if image_id in seen:
-        return f"the image {image_id!r} stands there twice"
+        return f"the image {image_id!r} stands there twice", "image_id"
     if max(len(comment), len(";".join(tags))) > MOST:
-        return f"more than {MOST} characters"
-    return ""
+        return f"more than {MOST} characters", "comment" if len(comment) > MOST else "tags"
+    return "", ""

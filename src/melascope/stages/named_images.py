@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from pyarrow import ArrowInvalid
+from pyarrow import ArrowException
 
 from melascope.data.sources.image_folder import Labels
 from melascope.errors import DataError
@@ -47,7 +47,7 @@ def _ids_in_parquet(path: Path) -> np.ndarray:
     try:
         _refuse_without_ids(pq.read_schema(path).names, path)
         return text_array(pq.read_table(path, columns=["image_id"])["image_id"])
-    except (OSError, ArrowInvalid) as error:
+    except (OSError, ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"The table cannot be read ({error}).", where=path) from error
 
 

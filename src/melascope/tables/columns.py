@@ -67,6 +67,33 @@ def read_csv_table(
     names = header if names is None else list(names)
     if not has_rows:
         return pa.table({name: pa.array([], pa.string()) for name in names})
+    try:
+        table = _streamed(path, content, header, names, delimiter)
+    except (pa.ArrowInvalid, OSError) as error:
+        if "columns, got" not in str(error):
+            raise _unreadable(path, error) from error
+        _refuse_other_text(path, content)  # pyarrow cannot hand over a row that is no text
+        raise _ragged(path, content, header, names, delimiter) from error
+    return unguarded_table(table.slice(0, int(np.flatnonzero(filled_rows(table)).max(initial=-1)) + 1))
+
+
+def _streamed(path: Path, content: bytes | None, header: list[str], names: list[str], delimiter: str, tell=None):
+    """Columns `names`, block by block; `tell` is asked of each row of another length, which is an error without it."""
+    with pacsv.open_csv(
+        path if content is None else pa.BufferReader(content),
+        pacsv.ReadOptions(column_names=header, skip_rows=1, block_size=ROW_BYTES, use_threads=False),  # rows count
+        pacsv.ParseOptions(
+            delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=tell
+        ),
+        pacsv.ConvertOptions(
+            column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False, include_columns=names
+        ),
+    ) as stream:
+        return _bounded(stream, path)
+
+
+def _ragged(path: Path, content: bytes | None, header: list[str], names: list[str], delimiter: str) -> DataError:
+    """What to say of a table with rows of unequal length: all of them, up to `LISTED`."""
     file, ragged = Path(path).name, []
 
     def tell(row: pacsv.InvalidRow) -> str:
@@ -74,25 +101,23 @@ def read_csv_table(
         return "skip" if len(ragged) < LISTED else "error"
 
     try:
-        with pacsv.open_csv(
-            path if content is None else pa.BufferReader(content),
-            pacsv.ReadOptions(column_names=header, skip_rows=1, block_size=ROW_BYTES, use_threads=False),  # rows count
-            pacsv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=tell
-            ),
-            pacsv.ConvertOptions(
-                column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False, include_columns=names
-            ),
-        ) as stream:
-            table = _bounded(stream, path)
+        _streamed(path, content, header, names, delimiter, tell)
     except (pa.ArrowInvalid, OSError) as error:
         if not ragged:
-            raise _unreadable(path, error) from error
+            return _unreadable(path, error)
     if len(ragged) >= LISTED:
         ragged.append(Problem(f"reading stopped after {LISTED:,} such rows", file, unlisted=math.inf))
-    if ragged:
-        raise TableError("The table cannot be read", ragged, where=path)
-    return unguarded_table(table.slice(0, int(np.flatnonzero(filled_rows(table)).max(initial=-1)) + 1))
+    return TableError("The table cannot be read", ragged, where=path)
+
+
+def _refuse_other_text(path: Path, content: bytes | None) -> None:
+    with open(path, "rb") if content is None else BytesIO(content) as stream:
+        for row, line in enumerate(iter(lambda: stream.readline(ROW_BYTES), b""), start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                if error.reason != "unexpected end of data" or line.endswith(b"\n"):  # a long row is read in pieces
+                    raise _not_utf8(path, f"row {row} is not UTF-8, perhaps Latin-1", "LATIN1") from error
 
 
 def filled_rows(table: pa.Table) -> np.ndarray:

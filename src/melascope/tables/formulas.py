@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,10 +13,19 @@ GUARDED = "=+-@\t\r\n＝＋－＠"
 """A cell that begins so runs as a formula, or may: it is written with `'` before it, and read without (OWASP, CSV
 injection). The last four are the wide forms that a spreadsheet in East Asia takes for the same."""
 
+_QUOTE, _NEEDS = '"', re.compile('[,"\r\n]')
+
 
 def guarded(cell: str) -> str:
     """A cell as it is written: text for every spreadsheet. `unguarded` gives back any cell as it was."""
     return f"'{cell}" if _begins(cell) else cell
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """A row of text as a line of a CSV; Python's own writer leaves a lone carriage return unquoted."""
+    written = [guarded(cell) for cell in cells]
+    quoted = [f'"{cell.replace(_QUOTE, 2 * _QUOTE)}"' if _NEEDS.search(cell) else cell for cell in written]
+    return ",".join(quoted) + "\n"
 
 
 def unguarded(cell: str) -> str:

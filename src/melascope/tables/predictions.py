@@ -226,17 +226,17 @@ def _decimal_commas(table: pa.Table, layout: Layout) -> tuple[pa.Table, dict]:
 def _read_parquet(path: Path, naming: Naming) -> tuple[pa.Table, Layout, dict]:
     try:
         with pq.ParquetFile(path) as file:
-            schema, size = file.schema_arrow, _decoded_bytes(file.metadata)
-        facts = _facts_in((schema.metadata or {}).get(_METADATA_KEY, b"{}"), path)
-        layout = _recognised(schema.names, naming, facts, path)
-        held = sum(size[name] for name in layout.wanted)
+            schema = file.schema_arrow
+            facts = _facts_in((schema.metadata or {}).get(_METADATA_KEY, b"{}"), path)
+            layout = _recognised(schema.names, naming, facts, path)
+            held = _decoded_bytes(file, layout.wanted)
         if held > MAX_BYTES:
             raise too_large(path, f"its columns take {held >> 20:,} MiB")
         texts = [name for name in layout.wanted if is_text(schema.field(name).type)]
         with pq.ParquetFile(path, read_dictionary=texts) as file:
             table = file.read(columns=layout.wanted)
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise TableError(
             "The predictions table cannot be read",
             [Problem(str(error), path.name)],
@@ -246,14 +246,19 @@ def _read_parquet(path: Path, naming: Naming) -> tuple[pa.Table, Layout, dict]:
     return table, layout, facts
 
 
-def _decoded_bytes(metadata: pq.FileMetaData) -> Counter[str]:
-    """About how many bytes each column takes in memory."""
-    size: Counter[str] = Counter()
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        for column in map(group.column, range(group.num_columns)):
-            size[column.path_in_schema] += max(column.total_uncompressed_size, 8 * group.num_rows)
-    return size
+def _decoded_bytes(file: pq.ParquetFile, names: list[str]) -> int:
+    """About how many bytes these columns take in memory."""
+    paths = [file.schema.column(place).path for place in range(len(file.schema))]
+    places = [
+        i for i, path in enumerate(paths) if path in names or path.startswith(tuple(f"{name}." for name in names))
+    ]
+    held = 0
+    for number in range(file.num_row_groups):
+        # where a column is badly described this raises, and what follows would end the process
+        next(file.iter_batches(1, row_groups=[number], columns=names), None)
+        group = file.metadata.row_group(number)
+        held += sum(max(group.column(place).total_uncompressed_size, 8 * group.num_rows) for place in places)
+    return held
 
 
 def _facts_in(metadata: bytes, path: Path) -> dict:
