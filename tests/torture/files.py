@@ -68,12 +68,27 @@ def formulas(folder: Path, full: bool) -> list[str]:
     return failures
 
 
+def paths(folder: Path, full: bool) -> list[str]:
+    from tiny_run import write_tiny_run
+    from torture import paths
+
+    said, failures = paths.hostile_paths(folder / "data", 200 if full else 12, write_tiny_run(folder / "run"))
+    print(f"paths: {said}")
+    return failures
+
+
+def privacy(folder: Path, full: bool) -> list[str]:
+    from tiny_run import pictures, write_tiny_run
+    from torture import privacy
+
+    drawn = pictures()
+    said, failures = privacy.canaries(folder, drawn[:13], 100 if full else 4, write_tiny_run(folder / "run", drawn))
+    print(f"privacy: {said}")
+    return failures
+
+
 ROWS: dict[str, Callable[[Path, bool], list[str]]] = {
-    "pictures": pictures,
-    "formats": formats,
-    "tables": tables,
-    "hostile": hostile,
-    "formulas": formulas,
+    one.__name__: one for one in (pictures, formats, tables, hostile, formulas, paths, privacy)
 }
 
 

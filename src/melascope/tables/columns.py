@@ -7,6 +7,7 @@ by their distinct words, so a million rows cost a few array operations.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import math
 import re
@@ -112,12 +113,14 @@ def _ragged(path: Path, content: bytes | None, header: list[str], names: list[st
 
 def _refuse_other_text(path: Path, content: bytes | None) -> None:
     with open(path, "rb") if content is None else BytesIO(content) as stream:
-        for row, line in enumerate(iter(lambda: stream.readline(ROW_BYTES), b""), start=1):
+        decoder, row, line = codecs.getincrementaldecoder("utf-8")(), 0, b"-"
+        while line:
+            row, line = row + 1, stream.readline(ROW_BYTES)
             try:
-                line.decode()
+                decoder.decode(line, final=not line)
             except UnicodeDecodeError as error:
-                if error.reason != "unexpected end of data" or line.endswith(b"\n"):  # a long row is read in pieces
-                    raise _not_utf8(path, f"row {row} is not UTF-8, perhaps Latin-1", "LATIN1") from error
+                row -= not line  # cut within a letter, which shows at the end
+                raise _not_utf8(path, f"row {row} is not UTF-8, perhaps Latin-1", "LATIN1") from error
 
 
 def filled_rows(table: pa.Table) -> np.ndarray:
