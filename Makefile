@@ -21,7 +21,8 @@ demo: setup  ## the whole main job: data, split, training, evaluation, maps, gal
 test: setup  ## all tests
 	$(BIN)/python -m pytest -n 2
 
-torture: setup  ## the service's hardening rows at full size (about 20 minutes)
+torture: setup  ## all hardening rows at full size, files and service (about 25 minutes; docs/security.md)
+	$(BIN)/python tests/torture/files.py all --full
 	$(BIN)/python tests/torture/service.py all --full
 
 lint: setup  ## style and floors

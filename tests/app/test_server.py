@@ -161,7 +161,14 @@ def test_another_page_cannot_send_pictures(served, good, headers, status):
     "path",
     [
         *("/gallery/../run.json", "/gallery/%2e%2e/run.json", "/gallery/..%2frun.json", "/gallery//etc/passwd"),
-        *("/gallery/%00", "/gallery/none.html", "/report/", "/validation/99.jpg", "/validation/-1.jpg"),
+        *(
+            "/gallery/" + "a" * 3000,
+            "/gallery/%00",
+            "/gallery/none.html",
+            "/report/",
+            "/validation/99.jpg",
+            "/validation/-1.jpg",
+        ),
         *("/examples/99.jpg", "/examples/-1.jpg"),
     ],
 )

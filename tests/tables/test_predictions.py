@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -225,3 +226,9 @@ def test_blank_lines_are_no_rows_and_shift_no_row_number(tmp_path, blank):
 def test_left_out_words_ride_in_parquet_and_are_checked(tmp_path):
     table = replace(predictions(), left_out={"SCC": 628})
     assert Predictions.read(table.write(tmp_path / "one.parquet")).left_out == {"SCC": 628}
+
+
+def test_a_parquet_whose_columns_are_badly_described_is_an_error_and_not_the_end_of_the_process():
+    """Found by `tests/torture/files.py tables`: pyarrow's `RowGroupMetaData.column` aborts on this file."""
+    with pytest.raises(TableError, match="cannot be read"):
+        Predictions.read(Path(__file__).with_name("badly_described.parquet"))

@@ -10,26 +10,43 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "data")]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(1, str(Path(__file__).parents[1] / "data"))
+
+from melascope.tables.runs import RunDirectory
+
+
+@cache
+def _drawn_run() -> tuple[tempfile.TemporaryDirectory, Path]:
+    from tiny_run import write_tiny_run
+
+    place = tempfile.TemporaryDirectory()
+    return place, write_tiny_run(Path(place.name) / "run").root
+
+
+def tiny_run(folder: Path) -> Path:
+    """A copy of a run with a tiny graph, which is drawn once."""
+    return Path(shutil.copytree(_drawn_run()[1], folder / "run"))
 
 
 def pictures(folder: Path, full: bool) -> list[str]:
     from torture import costly_pictures, pictures, predicted
 
-    found = pictures.mutations(100_000 if full else 400)
+    found = pictures.mutations(100_000 if full else 200, chunk=500 if full else 100)
     print(f"spoilt pictures: {found}")
     for reason, count in found.refused.most_common(12):
         print(f"    {count:6,} × {reason}")
     heavy, lines = pictures.heavy(costly_pictures.costly(full))
     print(f"costly pictures: {heavy}", *lines, sep="\n    ")
-    said, failures = predicted.through_predict(folder, 2000 if full else 60)
+    said, failures = predicted.through_predict(folder, 2000 if full else 40, tiny_run(folder))
     print(f"through predict: {said}")
     return [*found.failures(), *heavy.failures(), *failures]
 
@@ -37,7 +54,9 @@ def pictures(folder: Path, full: bool) -> list[str]:
 def hostile(folder: Path, full: bool) -> list[str]:
     from torture import hostile_files, hostile_graphs
 
-    lines, failures = hostile_files.opened(folder, (*hostile_files.FAMILIES, *hostile_graphs.FAMILIES))
+    lines, failures = hostile_files.opened(
+        folder, (*hostile_files.FAMILIES, *hostile_graphs.FAMILIES), every=1 if full else 4
+    )
     print(f"hostile files: {len(lines)} opened", *(lines if full else []), sep="\n    ")
     return failures
 
@@ -45,7 +64,7 @@ def hostile(folder: Path, full: bool) -> list[str]:
 def tables(folder: Path, full: bool) -> list[str]:
     from torture import tables
 
-    found = tables.mutations(folder, 5000 if full else 240)
+    found = tables.mutations(folder, 5000 if full else 144)
     print(f"spoilt tables and recipes: {found}")
     for kind in sorted({*found.read, *found.refused}):
         print(f"    {kind}: {found.read[kind]} read, {found.refused[kind]} refused")
@@ -69,20 +88,19 @@ def formulas(folder: Path, full: bool) -> list[str]:
 
 
 def paths(folder: Path, full: bool) -> list[str]:
-    from tiny_run import write_tiny_run
     from torture import paths
 
-    said, failures = paths.hostile_paths(folder / "data", 200 if full else 12, write_tiny_run(folder / "run"))
+    said, failures = paths.hostile_paths(folder / "data", 200 if full else 9, RunDirectory(tiny_run(folder)))
     print(f"paths: {said}")
     return failures
 
 
 def privacy(folder: Path, full: bool) -> list[str]:
-    from tiny_run import pictures, write_tiny_run
+    from tiny_run import pictures
     from torture import privacy
 
-    drawn = pictures()
-    said, failures = privacy.canaries(folder, drawn[:13], 100 if full else 4, write_tiny_run(folder / "run", drawn))
+    run = RunDirectory(tiny_run(folder))
+    said, failures = privacy.canaries(folder, pictures()[:13], 100 if full else 3, run)
     print(f"privacy: {said}")
     return failures
 

@@ -13,12 +13,8 @@ from melascope.stages.reporting import Reporter
 from torture.pictures import as_files, is_read
 
 
-def through_predict(folder: Path, n: int, run: Path | None = None) -> tuple[str, list[str]]:
-    """Score `n` spoilt pictures; what was said, and what does not hold."""
-    if run is None:
-        from tiny_run import write_tiny_run
-
-        run = write_tiny_run(folder / "run").root
+def through_predict(folder: Path, n: int, run: Path) -> tuple[str, list[str]]:
+    """Score `n` spoilt pictures with `run`; what was said, and what does not hold."""
     spoilt, out = folder / "spoilt", folder / "scores"
     spoilt.mkdir()
     paths = as_files(spoilt, n)

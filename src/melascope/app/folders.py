@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ class Folder:
         """One file; 404 for whatever is outside, absent, a link out of the folder, or of another kind."""
         root = self.root.resolve()
         file = (root / path).resolve() if "\0" not in path else root
-        if not file.is_relative_to(root) or not file.is_file() or file.suffix not in TYPES:
+        if not file.is_relative_to(root) or not os.path.isfile(file) or file.suffix not in TYPES:  # of any length
             raise HTTPException(404, "The run has no such page.")
         content = file.read_bytes()
         policy = policy_of(content) if file.suffix == ".html" else NOTHING
