@@ -58,7 +58,12 @@ def _refuse(found: str, where: str | None):
 
 
 @pytest.mark.parametrize(
-    "work, word", [(lambda: time.sleep(20), "no answer"), (lambda: os.kill(os.getpid(), 9), "code -9"), (lambda: 1 / 0, "ZeroDiv")]
+    "work, word",
+    [
+        (lambda: time.sleep(20), "no answer"),
+        (lambda: os.kill(os.getpid(), 9), "code -9"),
+        (lambda: 1 / 0, "ZeroDivisionError"),
+    ],
 )
 def test_a_child_that_hangs_crashes_or_fails_is_found(work, word):
     assert word in in_child(work, limit=0.5).fault
