@@ -7,7 +7,7 @@ import json
 import pytest
 
 from melascope.evaluation.operating_point import OperatingPoint
-from melascope.gallery.page_data import packed
+from melascope.gallery.page_data import as_script_text, packed
 from melascope.report.document import Code, Gap, Strong, plain
 from melascope.report.gallery_notes import read_gallery
 
@@ -28,8 +28,9 @@ DETAILS = [
 @pytest.fixture
 def gallery(tmp_path):
     def write(facts=FACTS, details=DETAILS, sha=POINT.sha256):
-        page = f'<script type="text/plain" id="facts">{packed(facts)}</script>\n'
-        page += "".join(f'<script type="text/plain" class="block">{packed([one])}</script>\n' for one in details)
+        page = f'<script type="application/json" id="facts">{as_script_text(facts)}</script>\n'
+        page += f'<script type="application/json" class="block">{as_script_text(details[:1])}</script>\n'
+        page += "".join(f'<script type="text/plain" class="block">{packed([one])}</script>\n' for one in details[1:])
         (tmp_path / "index.html").write_text(page)
         (tmp_path / "manifest.json").write_text(json.dumps({"operating_point_sha256": sha}))
         return tmp_path

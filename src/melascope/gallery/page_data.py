@@ -1,9 +1,9 @@
 """What does the page know of its cases, packed so that 10,000 of them open at once?
 
-Two kinds of blocks, each JSON, gzipped and in base64, stand in the page as text that nothing executes. `facts` holds
-what filters, sorting and thumbnails need of every case, column by column, and is unpacked when the page opens. The
-`details` (sentences, maps, outline) come `DETAILS` cases a block and are unpacked when one of them is looked at; the
-script stands before all blocks but the first, so that the first cases are drawn while the others are still read.
+Two kinds of blocks, each JSON, stand in the page as text that nothing executes. `facts` holds what filters, sorting and
+thumbnails need of every case, column by column. The `details` (sentences, maps, outline) come `DETAILS` cases a block
+and are read when one of them is looked at; all blocks but the first are gzipped and in base64. What the first cards
+need is plain, and the script stands right behind it: they are drawn before the browser reads on.
 """
 
 from __future__ import annotations
@@ -118,9 +118,10 @@ def packed(value: Any) -> str:
 
 
 def detail_blocks(cards: Sequence[Card]) -> Iterator[str]:
-    """The packed details, `DETAILS` cases a block."""
+    """The details, `DETAILS` cases a block; the first is plain JSON, the others are packed."""
     for start in range(0, len(cards), DETAILS):
-        yield packed([details_of(card) for card in cards[start : start + DETAILS]])
+        block = [details_of(card) for card in cards[start : start + DETAILS]]
+        yield packed(block) if start else as_script_text(block)
 
 
 def about_of(cards: Sequence[Card], tags: Mapping[str, Tagged], gallery_id: str, *, images: str) -> dict[str, Any]:

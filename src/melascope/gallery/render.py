@@ -15,7 +15,7 @@ from melascope.gallery.card import Card
 from melascope.gallery.case import Case
 from melascope.gallery.facts import PHANTOM, GalleryFacts
 from melascope.gallery.notes import Note, note_of
-from melascope.gallery.page_data import about_of, as_script_text, detail_blocks, facts_of, packed
+from melascope.gallery.page_data import about_of, as_script_text, detail_blocks, facts_of
 from melascope.gallery.pictures import Pictures, file_stems, ramp, write_pictures
 from melascope.gallery.selection import EVERY
 from melascope.gallery.tags import Tagged
@@ -123,7 +123,7 @@ def page_html(cards: Sequence[Card], facts: GalleryFacts, tags: Mapping[str, Tag
         style=Markup(style),
         script=Markup(script),
         about=Markup(as_script_text(about)),
-        packed_facts=Markup(packed(facts_of(cards))),
+        columns=Markup(as_script_text(facts_of(cards))),
         blocks=[Markup(block) for block in detail_blocks(cards)],
         policy=page_policy(images="'self' file:", style=style, script=script),
         ramp=ramp(),

@@ -1,7 +1,7 @@
 """What did the run's gallery write and draw of an image?
 
-A gallery's page carries its notes as packed JSON (`gallery/page_data.py`); they are read back from there, so that
-report and gallery say the same words of a case.
+A gallery's page carries its notes as JSON, most of it packed (`gallery/page_data.py`); they are read back from there,
+so that report and gallery say the same words of a case.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from melascope.files import read_json
 from melascope.report.document import Code, Gap, Strong, Text
 
 COMMAND = "melascope gallery RUN"
-_PACKED = re.compile(r'<script type="text/plain" (id="facts"|class="block")>([A-Za-z0-9+/=]*)</script>')
+_BLOCK = re.compile(r'<script type="(application/json|text/plain)" (id="facts"|class="block")>([^<]*)</script>')
 _MARKS = re.compile(r"\*\*(?P<strong>[^*]+)\*\*|`(?P<code>[^`]*)`")
 _SAID = ("meaning", "conclusion", "lesion_says", "maps_say", "tested", "but")
 """What of a note stands in the report, in this order."""
@@ -83,8 +83,8 @@ def _unpacked(folder: Path, page: str) -> GalleryNotes | None:
     facts: dict[str, list] = {}
     details: list[dict[str, Any]] = []
     try:
-        for name, text in _PACKED.findall(page):
-            content = json.loads(gzip.decompress(base64.b64decode(text)))
+        for kind, name, text in _BLOCK.findall(page):
+            content = json.loads(text if kind == "application/json" else gzip.decompress(base64.b64decode(text)))
             if name == 'id="facts"':
                 facts = content
             else:

@@ -1,4 +1,4 @@
-// What is known of the cases: facts of all, unpacked at once; details a block at a time, when one is looked at.
+// What is known of the cases: facts of all; details a block at a time, read when one of it is looked at.
 "use strict";
 const about = JSON.parse(document.getElementById("about").textContent);
 const blocks = document.getElementsByClassName("block"); // grows while the page is read
@@ -15,13 +15,14 @@ function bytesOf(base64) {
   return bytes;
 }
 
-async function unpack(element) {
+async function contentOf(element) {
+  if (element.type === "application/json") return JSON.parse(element.textContent);
   const packed = new Blob([bytesOf(element.textContent)]).stream();
   return JSON.parse(await new Response(packed.pipeThrough(new DecompressionStream("gzip"))).text());
 }
 
-async function loadFacts() {
-  facts = await unpack(document.getElementById("facts"));
+function readFacts() {
+  facts = JSON.parse(document.getElementById("facts").textContent);
   facts.n = facts.id.length;
   facts.stem.forEach((stem, i) => caseOf.set(stem, i));
   facts.id.forEach((id, i) => numberOf.set(id, i));
@@ -30,7 +31,7 @@ async function loadFacts() {
 async function detailsOf(i) {
   const place = Math.floor(i / about.details);
   if (!unpackedBlocks.has(place)) {
-    unpackedBlocks.set(place, place === 0 ? unpack(blocks[0]) : whole.then(() => unpack(blocks[place])));
+    unpackedBlocks.set(place, place === 0 ? contentOf(blocks[0]) : whole.then(() => contentOf(blocks[place])));
     if (unpackedBlocks.size > 40) unpackedBlocks.delete(unpackedBlocks.keys().next().value);
   }
   return (await unpackedBlocks.get(place))[i % about.details];

@@ -112,7 +112,7 @@ function onLink(event) {
 }
 
 async function start() {
-  await loadFacts();
+  readFacts();
   fillFilters();
   byId("bar").hidden = false;
   for (const name of Object.keys(FILTERS)) byId(`f-${name}`).addEventListener("change", (event) => set(name, event.target.value));
