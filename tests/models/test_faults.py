@@ -102,10 +102,12 @@ def test_kill_9_while_saving_changes_nothing(trainer_in, undisturbed, tmp_path, 
     expected, n = undisturbed
     child = os.fork()
     if child == 0:
-        with pytest.MonkeyPatch.context() as patch:
-            Disk(patch, max(1, round(share * n)), lambda _: os.kill(os.getpid(), signal.SIGKILL))
-            trainer_in(tmp_path / "killed").fit()
-        os._exit(0)
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                Disk(patch, max(1, round(share * n)), lambda _: os.kill(os.getpid(), signal.SIGKILL))
+                trainer_in(tmp_path / "killed").fit()
+        finally:
+            os._exit(0)  # a copy of the test runner must never go on
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     trainer_in(tmp_path / "killed").fit()
     assert end_of(tmp_path / "killed") == expected
