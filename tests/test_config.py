@@ -179,8 +179,8 @@ def test_the_shipped_recipe_of_the_segmenter_can_be_read_and_is_none_of_a_classi
         read_recipe(SEGMENTER)
 
 
-@pytest.mark.parametrize("path", LISTS, ids=lambda path: path.stem)
-def test_the_rows_of_a_shipped_list_differ_in_what_they_are_named_after_and_in_nothing_else(path):
+@pytest.mark.parametrize("path", sorted((SHIPPED / "experiments").glob("course_rows*")), ids=lambda path: path.stem)
+def test_the_course_projects_rows_differ_in_what_they_are_named_after_and_in_nothing_else(path):
     """All but the last row, which is ours, are the course project's: another loss or another sampler."""
     listed, recipes = read_experiment(path)
     assert listed.seeds == (1, 2, 3) and len(recipes) == 4
@@ -201,6 +201,30 @@ def test_the_rows_of_a_shipped_list_differ_in_what_they_are_named_after_and_in_n
         ("weighted_cross_entropy", 3.0, "shuffle"),
     ]
     assert {recipe.model.backbone for recipe in recipes} == {"efficientnet_b0"}
+
+
+def test_the_reference_model_lacks_one_part_at_a_time_and_plain_lacks_all():
+    parts = {
+        "without-logit-adjustment": {("loss", "name")},
+        "without-light": {("augment", name) for name in ("crop", "gamma", "white_balance", "vignette")},
+        "without-occlusions": {("augment", name) for name in ("hair", "ruler", "dark_corners")},
+        "without-cutmix": {("augment", "cutmix")},
+        "without-averaging": {("train", "ema_decay")},
+        "without-views": {("predict", "views")},
+    }
+    listed, (reference, *others) = read_experiment(SHIPPED / "experiments" / "reference_without.toml")
+    beside, (same, plain) = read_experiment(SHIPPED / "experiments" / "reference_parts.toml")
+    assert listed.name == beside.name and same == reference and beside.seeds == (1, 2, 3)
+    assert {recipe.name: changed(reference, recipe) for recipe in others} == parts
+    assert changed(reference, plain) == set.union(*parts.values())
+
+
+def changed(one: Recipe, other: Recipe) -> set[tuple[str, str]]:
+    """Keys of two recipes' sections that differ."""
+    ours, theirs = one.model_dump(), other.model_dump()
+    sections = [name for name, section in ours.items() if isinstance(section, dict)]
+    assert all(ours[name] == theirs[name] for name in ours if name not in sections and name != "name")
+    return {(name, key) for name in sections for key in ours[name] if ours[name][key] != theirs[name][key]}
 
 
 @pytest.mark.parametrize(

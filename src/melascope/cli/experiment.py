@@ -20,6 +20,7 @@ def experiment(
     out: Annotated[Path | None, typer.Option(help="Folder of all runs; experiments/LIST by default.")] = None,
     hold_out_lesions: Annotated[Path | None, typer.Option(help="Lesion ids, one a line, kept out of training.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at once, each with its share of the CPU's threads.")] = 1,
     labels: LabelsFile = None,
     map_columns: ColumnMap = None,
     map_labels: WordMap = None,
@@ -36,7 +37,7 @@ def experiment(
     held_out = read_lesion_ids(hold_out_lesions) if hold_out_lesions else ()
     place = Place(data, split, out, source, labels_from(labels, map_columns, map_labels), held_out)
     try:
-        comparison = run_experiment(recipes, place, Reporter(), accelerator=device)
+        comparison = run_experiment(recipes, place, Reporter(), accelerator=device, jobs=jobs)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
         raise typer.Exit(130) from None

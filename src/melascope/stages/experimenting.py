@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from melascope.evaluation.compare import Comparison
 from melascope.files import MANIFEST, make_folder, read_json, write_json
 from melascope.models.processes import n_processes
 from melascope.stages.comparing import compare_paths
-from melascope.stages.data import read_validated
+from melascope.stages.data import Dataset, read_validated
 from melascope.stages.ensembling import make_ensemble
 from melascope.stages.reporting import Reporter
+from melascope.stages.side_by_side import Training, train_side_by_side
 from melascope.stages.training import start_run, train_run
 from melascope.tables.runs import RunDirectory
 
@@ -47,11 +49,15 @@ class Planned:
 
 
 def run_experiment(
-    list_file: Path, place: Place, reporter: Reporter, *, accelerator: str = "auto"
+    list_file: Path, place: Place, reporter: Reporter, *, accelerator: str = "auto", jobs: int = 1
 ) -> Comparison | None:
     """Train what is not yet trained, then let each recipe's runs answer together, and compare.
 
     The same command goes on after an interruption: a finished run is left alone, a begun one resumed.
+
+    Parameters
+    ----------
+    jobs : how many trainings at once, each in a process of its own with its share of the threads
 
     Returns
     -------
@@ -59,7 +65,8 @@ def run_experiment(
 
     Raises
     ------
-    RunError : `out` belongs to another list, data set or split, or a recipe was changed since its run began.
+    RunError : `out` belongs to another list, data set or split, a recipe was changed since its run began, or one of
+        several trainings at once failed.
     """
     if n_processes() != (1, 1):
         raise RunError("An experiment runs in one process.", fix="give each training to torchrun: docs/training.md")
@@ -67,10 +74,15 @@ def run_experiment(
     make_folder(place.out)
     splits = _fold_files(place, listed.folds, reporter) if listed.folds else [place.split]
     state = _state_of(place, listed.model_dump(mode="json"))
+    plan = {
+        recipe.name: [_planned(recipe, seed, file, listed.folds) for seed in listed.seeds for file in splits]
+        for recipe in recipes
+    }
+    if jobs > 1:
+        _train_all(list(chain.from_iterable(plan.values())), place, state, jobs, reporter, accelerator)
     compared: list[Path] = []
     for recipe in recipes:
-        planned = [_planned(recipe, seed, file, listed.folds) for seed in listed.seeds for file in splits]
-        runs = []
+        planned, runs = plan[recipe.name], []
         for number, one in enumerate(planned, 1):
             reporter.say(f"{one.key}: {number} of {len(planned)} of this recipe")
             runs.append(_trained(one, place, state, reporter, accelerator))
@@ -120,7 +132,29 @@ def _state_of(place: Place, listed: dict[str, Any]) -> dict[str, Any]:
     return {**state, "list": listed}  # recipes and seeds may be added
 
 
+def _train_all(
+    planned: list[Planned], place: Place, state: dict[str, Any], jobs: int, reporter: Reporter, accelerator: str
+) -> None:
+    """Train what is not yet trained, several at a time."""
+    begun = [Training(one.key, *_begun(one, place, state)) for one in planned]
+    waiting = [training for training in begun if not _is_finished(training.run)]
+    if not waiting:
+        return
+    # Decoded here, once: trainings that start together would each do it.
+    facts = {"source": place.source, "labels": place.labels, "store_folder": place.out / "runs" / ".pixels"}
+    dataset = Dataset.open(place.data, **facts, reporter=reporter)
+    for width, height in sorted({(one.recipe.input.width, one.recipe.input.height) for one in planned}):
+        dataset.pixels(width, height, reporter)
+    train_side_by_side(waiting, jobs=jobs, logs=place.out / "logs", reporter=reporter, accelerator=accelerator)
+
+
 def _trained(one: Planned, place: Place, state: dict[str, Any], reporter: Reporter, accelerator: str) -> RunDirectory:
+    run, fresh = _begun(one, place, state)
+    return run if _is_finished(run) else train_run(run, reporter, accelerator=accelerator, fresh=fresh)
+
+
+def _begun(one: Planned, place: Place, state: dict[str, Any]) -> tuple[RunDirectory, bool]:
+    """The run of a training, and whether it was made just now."""
     name = state["runs"].get(one.key)
     if fresh := name is None or not (place.out / "runs" / name).is_dir():  # a refused start leaves no directory
         facts = {"source": place.source, "labels": place.labels, "held_out_lesions": place.held_out_lesions}
@@ -135,8 +169,11 @@ def _trained(one: Planned, place: Place, state: dict[str, Any], reporter: Report
                 where=run.recipe,
                 fix="put the recipe back, give the new one another name, or choose another --out",
             )
-    finished = (run.root / MANIFEST).is_file() and run.read_facts()["status"] == "complete"
-    return run if finished else train_run(run, reporter, accelerator=accelerator, fresh=fresh)
+    return run, fresh
+
+
+def _is_finished(run: RunDirectory) -> bool:
+    return (run.root / MANIFEST).is_file() and run.read_facts()["status"] == "complete"
 
 
 def _ensemble(runs: list[RunDirectory], recipe: Recipe, out: Path, reporter: Reporter) -> Path:
