@@ -2,11 +2,13 @@
 
 python benchmarks/export_speed.py [--backbone efficientnet_b0] [--width 224 --height 224] [--threads 2] [--rounds 15]
 
-Random weights, norms that have seen noise. Each backend lives in a process of its own and is asked in turn, one
-after another in each round, because the libraries' threads disturb one another in one process. Batch 16 and batch 1;
-torch is asked for logits alone (its plain forward pass without gradients, the better of two memory layouts) and for
-logits with seven maps (`MapEngine`); every graph gives logits, features and maps. Printed: median milliseconds a
-batch, quartiles, the median of the rounds' ratios to torch's plain forward pass, and the largest difference of logits.
+Random weights, norms that have seen the pictures (phantoms) on which all are timed: where they have not, activations
+fade to denormal numbers, at which torch alone is slow. Each backend lives in a process of its own and is asked in
+turn, one after another in each round, because the libraries' threads disturb one another in one process. Batch 16 and
+batch 1; torch is asked for logits alone (its plain forward pass without gradients, in its own memory layout and in
+the one that suits it best) and for logits with seven maps (`MapEngine`); every graph gives logits, features and maps.
+Printed: median milliseconds a batch, quartiles, the median of the rounds' ratios to torch's plain forward pass, and
+the largest difference of logits.
 """
 
 from __future__ import annotations
@@ -24,9 +26,11 @@ from pathlib import Path
 import numpy as np
 
 BATCHES = (16, 1)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BACKENDS = {
     "torch, logits alone": ("torch", "plain"),
-    "torch, logits and maps": ("torch", "maps"),
+    "torch channels last, logits alone": ("torch", "plain channels last"),
+    "torch channels last, logits and maps": ("torch", "maps channels last"),
     "ONNX Runtime f32": ("model.onnx", "float32"),
     "ONNX Runtime int8": ("int8.onnx", "float32"),
     "OpenVINO f32": ("model.xml", "float32"),
@@ -35,30 +39,42 @@ BACKENDS = {
 }
 
 
+def pictures(n: int, width: int, height: int) -> np.ndarray:
+    """(n, height, width, 3) uint8: phantoms, the same each time."""
+    from PIL import Image
+
+    from melascope.data.sources.phantom import write_phantom
+
+    with tempfile.TemporaryDirectory() as name:
+        write_phantom(Path(name), n_images=n, seed=3, workers=1)
+        files = sorted(path for path in Path(name).rglob("*.jpg"))[:n]
+        return np.stack([np.asarray(Image.open(file).convert("RGB").resize((width, height))) for file in files])
+
+
 def export(folder: Path, backbone: str, width: int, height: int) -> None:
     """Write all graphs of a network with random weights."""
     import torch
 
     from melascope.config import ModelRecipe
     from melascope.inference.formats import write_int8, write_openvino
+    from melascope.models.augment import normalise
     from melascope.models.backbones import build_network
     from melascope.stages.exporting import card_of, graph_of
     from melascope.tables.runs import CheckpointCard
 
     network = build_network(ModelRecipe(backbone=backbone, pretrained=False), seed=0)
-    with (
-        torch.no_grad()
-    ):  # norms that have seen data: else activations fade to denormal numbers, which torch is slow at
+    pixels = pictures(32, width, height)
+    with torch.no_grad():
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = None  # the plain mean over what it sees
-        for _ in range(3):
-            network(torch.randn(8, 3, height, width))
+        for start in range(0, 32, 8):
+            network(normalise(torch.from_numpy(pixels[start : start + 8]), MEAN, STD))
     network.eval()
     checkpoint = CheckpointCard(
         weights="none", weights_sha256="", backbone=backbone, dropout=0, drop_path=0,
         class_order=("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"), input_width=width, input_height=height,
-        mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), epoch=0, step=0, figures={}, recipe={},
+        mean=MEAN, std=STD, epoch=0, step=0, figures={}, recipe={},
         source="none", dataset_fingerprint="", split_sha256="",
     )  # fmt: skip
     from melascope.models.export import write_onnx
@@ -67,7 +83,6 @@ def export(folder: Path, backbone: str, width: int, height: int) -> None:
     card = card_of(checkpoint, run="benchmark", source="none", views="one", maps=maps, point=None)
     write_onnx(graph, card, folder / "model.onnx")
     torch.save(network.state_dict(), folder / "weights.pt")
-    pixels = np.random.default_rng(0).integers(0, 256, (32, height, width, 3), dtype=np.uint8)
     write_int8(folder / "model.onnx", card, folder / "int8.onnx", [pixels[:16], pixels[16:]])
     write_openvino(folder / "model.onnx", card, folder / "model.xml")
     write_openvino(folder / "int8.onnx", card, folder / "int8.xml")
@@ -76,10 +91,7 @@ def export(folder: Path, backbone: str, width: int, height: int) -> None:
 def worker(pipe: Connection, folder: Path, what: tuple[str, str], options: argparse.Namespace) -> None:
     """Wait for a batch size, run once, send back seconds and the first logits."""
     run = _torch_run(folder, what[1], options) if what[0] == "torch" else _graph_run(folder / what[0], what[1], options)
-    batches = {
-        size: np.random.default_rng(size).integers(0, 256, (size, options.height, options.width, 3), dtype=np.uint8)
-        for size in BATCHES
-    }
+    batches = {size: pictures(size, options.width, options.height) for size in BATCHES}
     for size in BATCHES:
         for _ in range(3):
             run(batches[size])
@@ -108,17 +120,19 @@ def _torch_run(folder: Path, what: str, options: argparse.Namespace):
     torch.set_num_threads(options.threads)
     network = build_network(ModelRecipe(backbone=options.backbone, pretrained=False), seed=0).eval()
     network.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    if options.channels_last:
-        network = network.to(memory_format=torch.channels_last)
-    engine = MapEngine(network, probe_size=(options.height, options.width)) if what == "maps" else None
+    layout = torch.channels_last if what.endswith("channels last") else torch.contiguous_format
+    network = network.to(memory_format=layout)
+    engine = MapEngine(network, probe_size=(options.height, options.width)) if what.startswith("maps") else None
+
+    def shown(pixels: np.ndarray) -> torch.Tensor:
+        return normalise(torch.from_numpy(pixels), MEAN, STD).contiguous(memory_format=layout)
 
     @torch.inference_mode()
     def plain(pixels: np.ndarray) -> np.ndarray:
-        return network(normalise(torch.from_numpy(pixels), mean, std)).numpy()
+        return network(shown(pixels)).numpy()
 
     def maps(pixels: np.ndarray) -> np.ndarray:
-        return engine(normalise(torch.from_numpy(pixels), mean, std))[0].numpy()
+        return engine(shown(pixels))[0].numpy()
 
     return maps if engine else plain
 
@@ -131,7 +145,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--passive", action="store_true", help="torch's threads sleep between operations")
-    parser.add_argument("--channels-last", action="store_true", help="torch's other memory layout")
     options = parser.parse_args()
     if options.passive:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
@@ -171,8 +184,9 @@ def measured(pipes: dict[str, Connection], size: int, rounds: int) -> dict[str, 
 
 def show(size: int, found: dict[str, list], options: argparse.Namespace) -> None:
     first = next(iter(found.values()))
-    print(f"\n{options.backbone} {options.width}×{options.height}, batch {size}, {options.threads} threads, ", end="")
-    print(f"{options.rounds} rounds{', torch channels last' if options.channels_last else ''}\n")
+    print(
+        f"\n{options.backbone} {options.width}×{options.height}, batch {size}, {options.threads} threads, {options.rounds} rounds\n"
+    )
     print(
         "| backend | ms a batch (quartiles) | times as fast as torch's logits | logits differ by |\n|---|---|---|---|"
     )

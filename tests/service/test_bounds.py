@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -195,3 +196,15 @@ def test_a_client_that_leaves_gives_its_place_back(world, good):
         until(lambda: "melascope_bytes_held 0.0" in served.ask("GET", "/metrics").body.decode())
         assert 'refused_total{code="client_left"} 3.0' in served.ask("GET", "/metrics").body.decode()
         assert served.ask("POST", "/v1/predict", good).status == 200
+
+
+def test_one_line_too_many_is_told_so_and_let_go_while_health_answers(world, good):
+    with serving_service(world.answerer, Limits(connections=2)) as served, contextlib.ExitStack() as held:
+        for _ in range(2):
+            held.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+        refused = served.ask("POST", "/v1/predict", good)
+        assert refused.status == 503 and refused.json()["code"] == "too_many_lines"
+        assert refused.headers["retry-after"] == "1" and refused.headers["connection"] == "close"
+        assert served.ask("GET", "/health").status == served.ask("GET", "/ready").status == 200
+        held.close()
+        until(lambda: served.ask("POST", "/v1/predict", good).status == 200)

@@ -19,7 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from melascope.app.guards import HEADERS, POLICY, is_known_host
 from melascope.service.keys import Keys
 from melascope.service.metrics import Metrics
-from melascope.service.refusals import Refusal
+from melascope.service.refusals import Refusal, busy
+from melascope.service.wire import CROWDED
 
 LOG = logging.getLogger("melascope.service")
 OPEN = frozenset({"/health", "/ready"})
@@ -118,7 +119,7 @@ class Gate:
                     headers.setdefault(name, value)
             await send(message)
 
-        refusal = self.entry.refusal(scope)
+        refusal = self.entry.refusal(scope) or _crowded(scope)
         if refusal is None and (refusal := self.early(scope)) is not None:
             await asyncio.sleep(PAUSE_S)
         if refusal is not None:
@@ -134,3 +135,12 @@ class Gate:
         self.metrics.seconds.labels(route).observe(seconds)
         if LOG.isEnabledFor(logging.INFO) and route not in OPEN:
             LOG.info(json.dumps({"route": route, "status": status, "ms": round(1000 * seconds, 1)}))
+
+
+def _crowded(scope: Scope) -> Refusal | None:
+    """Why a request over one line too many gets no result: it, and the line, are let go."""
+    lines = scope.get("state", {}).get(CROWDED)
+    if lines is None or scope["path"] in OPEN:
+        return None
+    refusal = busy("too_many_lines", f"More than {lines} connections are open.", 1)
+    return Refusal(refusal.code, refusal.error, refusal.fix, {**refusal.headers, "connection": "close"})

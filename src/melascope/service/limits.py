@@ -22,7 +22,7 @@ class Limits:
     deadline_s : from the last byte of a picture to its answer, in seconds
     max_body : largest picture file, in bytes, counted as it comes in
     max_bodies : bytes of all pictures that are coming in or waiting
-    connections : open connections, beyond which each gets 503
+    connections : open connections; what is asked over more gets 503, but for /health and /ready
     patience_s : how long a client may take for the head of a request, or for a body beyond its bytes / `slowest`
     slowest : bytes a second that a client must send of a body after that
     decoders : pictures decoded side by side; the largest takes about 0.4 GB while that lasts

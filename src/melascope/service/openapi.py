@@ -29,7 +29,7 @@ SCHEMES = {
 SHARED = ("foreign_page", "unknown_host", "bug")
 OF_PICTURES = (
     *("too_slow", "too_large", "no_picture", "unusable_picture", "bad_parameter"),
-    *("queue_full", "too_many_bytes", "deadline_passed"),
+    *("too_many_lines", "queue_full", "too_many_bytes", "deadline_passed"),
 )
 EXAMPLES: dict[str, tuple[str, str]] = {
     "no_key": ("The key is missing or wrong.", "Send the header Authorization: Bearer KEY, or X-API-Key: KEY."),
@@ -54,6 +54,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     ),
     "bad_parameter": ("class: it is none of akiec, bcc, bkl, df, mel, nv, vasc.", "See /v1/openapi.json."),
     "bug": ("The service failed.", "Tell whoever runs it; its log has the reason."),
+    "too_many_lines": ("More than 512 connections are open.", "Send it again in a second."),
     "queue_full": ("32 pictures wait already.", "Send it again in 2 seconds."),
     "too_many_bytes": ("Too many pictures are coming in at once.", "Send it again in a second."),
     "deadline_passed": ("There was no answer within 10 s.", "Send it again in 2 seconds."),

@@ -33,6 +33,7 @@ STATUS: dict[str, int] = {
     "unlike": 422,
     "bad_parameter": 422,
     "bug": 500,
+    "too_many_lines": 503,
     "queue_full": 503,
     "too_many_bytes": 503,
     "deadline_passed": 503,

@@ -84,7 +84,6 @@ def server_of(app: ASGIApp, limits: Limits, metrics: Metrics) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=limits.connections,
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=int(limits.deadline_s) + 1,
     )

@@ -230,7 +230,7 @@ def _add_questions(server: FastAPI, service: Service, keyed: bool) -> None:
 def _add_states(server: FastAPI, service: Service, keyed: bool) -> None:
     """What is asked without a picture."""
     card = _json(card_of(service.answerer, service.model)).body
-    told = openapi.refusals(keyed=keyed)
+    told = openapi.refusals("too_many_lines", keyed=keyed)
 
     @server.get("/v1/model-card", summary="Whose model is this?", response_model=ModelCard, responses=told)
     async def model_card() -> Response:

@@ -23,6 +23,9 @@ LINGER_S = 2.0
 SEND_BUFFER = 2**17
 """Bytes of an answer that the kernel may hold for a client; left to itself it holds megabytes for who reads none."""
 
+CROWDED = "melascope.crowded"
+"""In the state of a request that came over one line too many: how many there may be."""
+
 HEAD, BODY, REST, ANSWER = "head", "body", "rest", "answer"
 """What is waited for: the head of a request, its body, the rest of a body nobody wants, that an answer is taken."""
 
@@ -57,6 +60,8 @@ def protocol(limits: Limits, cut: Callable[[str], None]) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            if len(self.connections) > limits.connections:
+                self.app_state = {**self.app_state, CROWDED: limits.connections}
             line = transport.get_extra_info("socket")
             if line is not None:
                 line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
