@@ -184,9 +184,8 @@ def measured(pipes: dict[str, Connection], size: int, rounds: int) -> dict[str, 
 
 def show(size: int, found: dict[str, list], options: argparse.Namespace) -> None:
     first = next(iter(found.values()))
-    print(
-        f"\n{options.backbone} {options.width}×{options.height}, batch {size}, {options.threads} threads, {options.rounds} rounds\n"
-    )
+    network = f"{options.backbone} {options.width}×{options.height}"
+    print(f"\n{network}, batch {size}, {options.threads} threads, {options.rounds} rounds\n")
     print(
         "| backend | ms a batch (quartiles) | times as fast as torch's logits | logits differ by |\n|---|---|---|---|"
     )
