@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -156,3 +157,26 @@ def test_no_torch_is_loaded(folder):
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_openvino_counts_nothing_at_home_and_calls_nobody(folder, tmp_path):
+    """By itself it keeps a number of the user in ~/intel and sends how it is used, unless CI is set."""
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "seen = []\n"
+        "sys.addaudithook(lambda event, facts: seen.append(event) if event.startswith('socket.') else None)\n"
+        "from melascope.inference.session import Session\n"
+        "from melascope.inference.formats import write_openvino\n"
+        "from tiny_graph import CARD\n"
+        "Session.open(Path(sys.argv[1]) / 'one.xml')\n"
+        "write_openvino(Path(sys.argv[1]) / 'one.onnx', CARD, Path(sys.argv[2]) / 'again.xml')\n"
+        "print(sys.modules['openvino_telemetry'], seen)"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    facts = {name: value for name, value in os.environ.items() if name not in ("CI", "TF_BUILD", "JENKINS_URL")}
+    facts |= {"HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code, folder, tmp_path], capture_output=True, text=True, env=facts)
+    assert (done.stdout.strip(), done.returncode) == ("None []", 0), done.stderr
+    assert list(home.rglob("*")) == []

@@ -47,7 +47,7 @@ def test_hadolint_finds_nothing():
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_image_runs_as_nobody_and_holds_no_torch_and_no_model():
+def test_the_image_runs_as_nobody_and_holds_no_torch_and_no_run():
     lines = DOCKERFILE.splitlines()
     last = max(number for number, line in enumerate(lines) if line.startswith("FROM"))
     assert any(re.fullmatch(r"USER [1-9]\d*:[1-9]\d*", line) for line in lines[last:])

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import struct
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +29,7 @@ from torture.children import in_child
 
 MOST_SECONDS, MOST_BYTES = 1.0, 200 * 2**20
 CANARY = "run_by_a_file"
+CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.link", "os.symlink", "os.rmdir", "os.truncate", "os.chmod")
 
 Open = Callable[[Path], object]
 Make = Callable[[Path], bytes]
@@ -298,13 +301,34 @@ LET_IN = "it was let in"
 
 
 def _refused(read: Open, path: Path) -> str:
+    changed = _watch_for_changes()
     try:
         read(path)
     except MelascopeError as error:
         if not error.where:
             raise AssertionError(f"no place is named: {error}") from error
+        if changed:
+            raise AssertionError(f"written: {changed}") from error
         return f"{type(error).__name__}: {error.found[:100]}"
     return LET_IN
+
+
+def _watch_for_changes() -> list[str]:
+    """What this process, a child that soon ends, opens to write, makes, renames, links or removes from now on.
+
+    By Python's audit hook: a file that a library opens in C is not seen.
+    """
+    seen: list[str] = []
+
+    def note(event: str, arguments: tuple) -> None:
+        writes = (
+            event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        )
+        if (writes or event in CHANGES) and "__pycache__" not in str(arguments[0]):
+            seen.append(f"{event} {arguments[0]!r}")
+
+    sys.addaudithook(note)
+    return seen
 
 
 def _all(folder: Path) -> set[tuple[str, int]]:

@@ -22,7 +22,7 @@ def export(
     run: RunFolder,
     format: Annotated[str, typer.Option(help="onnx, or onnx,openvino.")] = "onnx",
     precision: Annotated[
-        str, typer.Option(help="float32, and with commas float16 (OpenVINO) and int8, if no melanoma is lost.")
+        str, typer.Option(help="float32, and with commas float16 and int8, if no melanoma is lost.")
     ] = "float32",
     without_maps: Annotated[bool, typer.Option("--without-maps", help="Logits and features alone.")] = False,
     data: Annotated[Path | None, typer.Option(help="The images, if they have moved; for float16 and int8.")] = None,

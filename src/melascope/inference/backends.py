@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -57,14 +59,29 @@ def _onnxruntime(path: Path, threads: int, _precision: str, *, key: str = KEY) -
     return Loaded(run, session.get_modelmeta().custom_metadata_map.get(key))
 
 
-def _openvino(path: Path, threads: int, precision: str, *, key: str = KEY) -> Loaded:
+def silent_openvino(path: Path) -> ModuleType:
+    """The module `openvino`, which then counts nothing in the home folder and sends nothing to its makers.
+
+    Left to itself it does both when it is imported (package openvino_telemetry); without that package it does neither,
+    so it is kept from finding it.
+
+    Raises
+    ------
+    ExportError : it is not installed; `path` is the file that needs it.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # importing it is an ImportError now
     try:
         import openvino
     except ImportError as error:
         raise ExportError(
             "OpenVINO is not installed.", where=path, fix="pip install 'melascope[openvino]', or use the .onnx file"
         ) from error
-    core = openvino.Core()
+    return openvino
+
+
+def _openvino(path: Path, threads: int, precision: str, *, key: str = KEY) -> Loaded:
+    core = silent_openvino(path).Core()
     model = core.read_model(path)
     hints = {
         "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],

@@ -10,7 +10,7 @@ import numpy as np
 
 from melascope.errors import ExportError
 from melascope.files import atomic_path, write_bytes
-from melascope.inference.backends import PIXELS
+from melascope.inference.backends import PIXELS, silent_openvino
 from melascope.inference.session import MAPS, Session
 from melascope.tables.exports import KEY, ExportCard
 
@@ -26,10 +26,7 @@ def write_openvino(onnx: Path, card: ExportCard, path: Path, *, half: bool = Fal
     ------
     ExportError : OpenVINO is not installed, or cannot translate the graph.
     """
-    try:
-        import openvino
-    except ImportError as error:
-        raise ExportError("OpenVINO is not installed.", fix="pip install 'melascope[openvino]'") from error
+    openvino = silent_openvino(path)
     try:
         model = openvino.convert_model(onnx)
     except Exception as error:  # of its own family, whatever it cannot follow
