@@ -17,6 +17,7 @@ from melascope.data.decode import decode_image
 from melascope.explain.overlay import encode_overlay
 from melascope.service import openapi
 from melascope.service.answers import ExplainAnswer, Health, PredictAnswer, Readiness
+from melascope.service.card import ModelCard
 from melascope.service.refusals import STATUS
 from served_page import as_bytes
 
@@ -183,6 +184,7 @@ def test_health_readiness_and_counts(served, good):
 
 def test_examples_are_of_the_described_form():
     models = {"predict": PredictAnswer, "explain": ExplainAnswer, "health": Health, "ready": Readiness}
+    models["model-card"] = ModelCard
     assert set(openapi.EXAMPLE_ANSWERS) == set(models)
     for name, model in models.items():
         model.model_validate(openapi.EXAMPLE_ANSWERS[name])
@@ -194,6 +196,8 @@ def test_examples_are_of_the_described_form():
 def test_the_description_has_an_example_of_each_answer(served):
     paths = served.ask("GET", "/v1/openapi.json").json()["paths"]
     assert set(paths) == {"/v1/predict", "/v1/explain", "/v1/model-card", "/health", "/ready", "/metrics"}
+    for path, form in {"/v1/model-card": "application/json", "/metrics": "text/plain"}.items():
+        assert paths[path]["get"]["responses"]["200"]["content"][form]["example"]
     for path in ("/v1/predict", "/v1/explain"):
         told = paths[path]["post"]["responses"]
         assert "example" in told["200"]["content"]["application/json"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from melascope.classes import RESEARCH_ONLY
+from melascope.classes import CLASS_NAMES, RESEARCH_ONLY
 from melascope.service.refusals import STATUS, Problem
 
 TITLE, VERSION = "melascope", "1.0.0"
@@ -117,10 +117,40 @@ _MAPS = {
     "values": {name: [[0.0, 0.1], [-0.2, 0.3]] for name in ("akiec", "bcc", "bkl", "df", "nv", "vasc")}
     | {"mel": [[1.5, 0.4], [-0.1, 0.2]]},
 }
+_CARD = {
+    "schema_version": 1,
+    "notice": RESEARCH_ONLY,
+    "model": _MODEL,
+    "classes": CLASS_NAMES,
+    "input": {
+        "width": 128,
+        "height": 96,
+        "resize": "stretch",
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+    },
+    "temperature": 1.14,
+    "operating_point": {"target": ["mel"], "threshold": 0.27, "rule": "guaranteed", "target_sensitivity": 0.9},
+    "promise": "At least 90 % of new melanoma lesions like those of validation are called, with 95 % confidence.",
+    "likeness": {
+        "limit": 1.71,
+        "kept": 0.96,
+        "n_training_images": 960,
+        "n_training_lesions": 700,
+        "n_target_images": 20,
+        "n_target_images_refused": 1,
+    },
+    "maps": {"method": "gradcam", "layer": "layer4", "unit": "logits"},
+    "card": [{"title": "Intended use", "text": "Research on what a classifier misses."}],
+    "not_described": "",
+}
 EXAMPLE_ANSWERS: dict[str, Any] = {
     "predict": _PREDICT,
     "explain": {**_PREDICT, "maps": _MAPS},
+    "model-card": _CARD,
     "health": {"status": "alive"},
     "ready": {"status": "ready"},
 }
 """The form of the answers; the numbers are no measurement."""
+
+EXAMPLE_METRICS = 'melascope_requests_total{route="/v1/predict",status="200"} 42.0\nmelascope_places_taken 3.0\n'

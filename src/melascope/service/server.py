@@ -232,7 +232,12 @@ def _add_states(server: FastAPI, service: Service, keyed: bool) -> None:
     card = _json(card_of(service.answerer, service.model)).body
     told = openapi.refusals("too_many_lines", keyed=keyed)
 
-    @server.get("/v1/model-card", summary="Whose model is this?", response_model=ModelCard, responses=told)
+    @server.get(
+        "/v1/model-card",
+        summary="Whose model is this?",
+        response_model=ModelCard,
+        responses={200: openapi.example("model-card"), **told},
+    )
     async def model_card() -> Response:
         return Response(card, media_type="application/json")
 
@@ -260,7 +265,10 @@ def _add_states(server: FastAPI, service: Service, keyed: bool) -> None:
         "/metrics",
         summary="What was counted? In Prometheus' text format.",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **told},
+        responses={
+            200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": openapi.EXAMPLE_METRICS}}},
+            **told,
+        },
     )
     async def counted() -> Response:
         return Response(service.metrics.text(), headers={"content-type": TEXT})
