@@ -68,6 +68,7 @@ def commands(run: RunDirectory, folder: Path, images: Path) -> tuple[list[str], 
         ["predict", str(run.root), str(images), "--out", str(folder / "table.parquet")],
         ["predict", str(run.root), str(images), "--out", str(folder / "parts")],
         ["explain", str(run.root), str(images), "--out", str(folder / "maps")],
+        ["data", "audit", str(images), "--source", "image_folder", "--out", str(folder / "audit")],
     ]
     for command in asked:
         result = CliRunner().invoke(app, command)
