@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from browser import chromium, listen, needs_chromium, serious_findings, until
+from hiding_a_spot import SPOT
 from hostile_words import HOSTILE
 from melascope.explain.overlay import render_overlay
 from melascope.explain.segment import CLASSICAL
@@ -152,6 +153,11 @@ def test_the_light_box_walks_through_the_cases_by_keyboard(page):
     until(page, "document.querySelector('#case h2').innerText === 'MEL_MISSED_A'")
     page.keyboard.press("5")  # mel
     until(page, "document.querySelector('.stage-title').innerText === 'Map of melanoma'")
+    assert "cells speak for melanoma, the strongest in the" in page.inner_text(".map-says")
+    page.keyboard.press("ArrowLeft")  # after a digit too: focus does not go to the buttons of the maps
+    until(page, "document.querySelector('#case h2').innerText === 'MEL_MISSED_B'")
+    page.keyboard.press("ArrowRight")
+    until(page, "document.querySelector('#case h2').innerText === 'MEL_MISSED_A'")
     page.keyboard.press("0")
     until(page, "document.querySelector('.stage-title').innerText === 'No map'")
     assert page.locator(".stage canvas").count() == 0
@@ -313,3 +319,40 @@ def test_pictures_fill_their_frames(page, place):
     size = Image.open(place.parent / "images" / "MEL_MISSED_A_image.jpg").size
     frame = page.eval_on_selector("article .frame", "one => [one.clientWidth, one.clientHeight]")
     assert frame[0] / frame[1] == pytest.approx(size[0] / size[1], rel=0.02)
+
+
+def test_cases_are_found_by_site_by_basis_of_the_truth_and_by_what_hiding_parts_did(browser, world, tmp_path):
+    first, second, third = cases_of(world)[:3]
+    cases = [
+        replace(first, tests=(SPOT,), localization="face", dx_type="histo"),
+        replace(second, tests=(replace(SPOT, above=(False, False)),), localization="back", dx_type="follow_up"),
+        replace(third, localization="back", dx_type="consensus"),
+    ]
+    window = browser.new_page()
+    window.goto(write_gallery(cases, tmp_path / "gallery", facts=facts_of(world)).as_uri())
+    window.wait_for_selector("article")
+    window.evaluate("showFilters(true)")
+    for control, value, found in (
+        ("f-site", "back", cases[1:]),
+        ("f-dx_type", "follow_up", cases[1:2]),
+        ("f-flips", "any", cases[:1]),
+        ("f-flips", SPOT.name, cases[:1]),
+        ("f-flips", "none", cases[1:2]),
+        ("f-flips", "untested", cases[2:]),
+    ):
+        window.select_option(f"#{control}", value)
+        until(window, f"shown.length === {len(found)}")
+        assert sorted(ids(window)) == sorted(case.image_id for case in found), (control, value)
+        window.click("#reset")
+    window.close()
+
+
+@pytest.mark.parametrize("order", ["confidence", "-confidence", "p_mel", "-p_mel", "map_share", "-map_share"])
+def test_each_order_is_that_of_its_column(page, order):
+    """Cases of one lesion stand together where its first one stands: a lesion's first cases are in order."""
+    page.evaluate("showFilters(true)")
+    page.select_option("#sort", order)
+    until(page, f"state.sort === {order!r}")
+    column = order.removeprefix("-")
+    found = page.evaluate(f"groups.map((group) => facts[{column!r}][group[0]]).filter((value) => value !== null)")
+    assert len(found) > 3 and found == sorted(found, reverse=not order.startswith("-"))

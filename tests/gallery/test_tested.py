@@ -6,21 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from hiding_a_spot import SPOT
 from melascope.gallery.notes import note_of
-from melascope.gallery.tested import TOLD, Test, flips_of, sentence_of, told_tests
+from melascope.gallery.tested import TOLD, flips_of, sentence_of, told_tests
 from melascope.tables.results import NotApplicable
-
-SPOT = Test(
-    name="coloured spot 1 beside it removed",
-    fill="in-painted",
-    before=0.07,
-    after=0.31,
-    control_mean=0.01,
-    n_controls=99,
-    p_value=0.01,
-    predicted=("vasc", "mel"),
-    above=(False, True),
-)
 
 
 def test_the_sentence_of_the_seeds_pair():

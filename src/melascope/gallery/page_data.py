@@ -53,7 +53,7 @@ def facts_of(cards: Sequence[Card]) -> dict[str, list]:
         "dx_type": [card.case.dx_type for card in cards],
         "map_place": [card.case.map_place("mel") for card in cards],
         "map_share": [_rounded(card.case.map_share("mel")) for card in cards],
-        "flips": [list(card.case.flips) for card in cards],
+        "flips": [list(card.case.flips) if card.case.tests else None for card in cards],
         "width": [card.pictures.width for card in cards],
         "height": [card.pictures.height for card in cards],
     }

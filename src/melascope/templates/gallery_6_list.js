@@ -17,7 +17,7 @@ const FILTERS = {
   site: { values: (i) => [orUnknown(facts.site[i])], name: (value) => value },
   dx_type: { values: (i) => [orUnknown(facts.dx_type[i])], name: (value) => about.dx_types[value] || value },
   map_place: { values: (i) => [facts.map_place[i]], name: (value) => about.map_places[value] },
-  flips: { values: (i) => (facts.flips[i].length ? ["any", ...facts.flips[i]] : ["none"]), name: (value) => ({ any: "any intervention", none: "no intervention" })[value] || value },
+  flips: { values: (i) => (facts.flips[i] === null ? ["untested"] : facts.flips[i].length ? ["any", ...facts.flips[i]] : ["none"]), name: (value) => ({ any: "any intervention", none: "no intervention", untested: "not tested" })[value] || value },
   tag: { values: (i) => (isTagged(i) ? ["any", ...tagsOf(i)[0]] : ["none"]), name: (value) => ({ any: "tagged or commented", none: "not tagged" })[value] || value },
 };
 const state = { sort: "", search: "", view: "cards", ...Object.fromEntries(Object.keys(FILTERS).map((name) => [name, ""])) };

@@ -37,6 +37,7 @@ function stage(detail, i) {
     oninput: (event) => { look.opacity = Number(event.target.value); fade(); } });
   return make("div", { class: "stage" }, frame,
     make("p", { class: "stage-title" }, make("strong", null, mapTitle(detail, look.map)), evidence(detail)),
+    make("p", { class: "map-says quiet small", role: "status" }, placeOf(detail)),
     make("div", { class: "stage-tools" },
       make("label", null, "Opacity of the map ", slider),
       detail.outline && make("label", null, make("input", { type: "checkbox", id: "outline", checked: look.outline, onchange: (event) => { look.outline = event.target.checked; openCase(i, look.map || "none"); } }), " Outline of the lesion")),
@@ -44,6 +45,22 @@ function stage(detail, i) {
     look.map === CONTRAST
       ? make("p", { class: "ends contrast" }, make("span", null, `for ${nameOf(firstAnswer(detail))}`), make("span", null, "for melanoma"))
       : make("div", null, ramp(), make("p", { class: "ends" }, make("span", null, "0"), make("span", { class: "number" }, topOf(detail)))));
+}
+
+// Where the map shown speaks most, in words, for who cannot see its colours.
+function placeOf(detail) {
+  if (!look.map) return "";
+  const middle = look.map === CONTRAST ? 127.5 : 0;
+  const cells = [...levelsOf(detail, look.map)].map((level) => level - middle);
+  const top = Math.max(...cells);
+  const forWhat = look.map === CONTRAST ? `melanoma rather than ${nameOf(firstAnswer(detail))}` : nameOf(look.map);
+  if (top <= 0) return `No cell speaks for ${forWhat}.`;
+  const place = cells.indexOf(top);
+  const third = (at, of, words) => words[Math.min(2, Math.floor((3 * (at + 0.5)) / of))];
+  const down = third(Math.floor(place / about.map_width), about.map_height, ["upper", "middle", "lower"]);
+  const along = third(place % about.map_width, about.map_width, ["left", "centre", "right"]);
+  const where = `${down} ${along}`.replace("middle centre", "middle");
+  return `${cells.filter((cell) => cell > 0).length} of ${cells.length} cells speak for ${forWhat}, the strongest in the ${where} of the picture.`;
 }
 
 // Whether the map shown has any colour at all.
@@ -54,15 +71,16 @@ function evidence(detail) {
 
 function mapChoice(detail, i) {
   const choice = (value, text, number) => make("label", { class: "choice" },
-    make("input", { type: "radio", name: "map", value, checked: look.map === value, onchange: () => showMap(value) }),
+    make("input", { type: "radio", name: "map", value, checked: look.map === value, onchange: () => showMap(value, true) }),
     make("span", null, text, number !== undefined && make("span", { class: "number quiet" }, ` ${number}`)));
   return make("fieldset", { class: "choices" }, make("legend", null, "Map"), choice("", "none"),
     about.classes.map((name, k) => choice(name, name, detail.probabilities[k])), choice(CONTRAST, `why not melanoma? mel − ${firstAnswer(detail)}`));
 }
 
-function showMap(name) {
+// Who chose with the buttons stays on them; after a digit the arrows still walk through the cases.
+function showMap(name, byButton = false) {
   replaceHash((parameters) => parameters.set("map", name || "none"));
-  openCase(opened, name || "none").then(() => box.querySelector(`input[name=map][value="${name}"]`)?.focus());
+  openCase(opened, name || "none").then(() => byButton && box.querySelector(`input[name=map][value="${name}"]`)?.focus());
 }
 
 function caseText(detail, i) {
