@@ -261,6 +261,8 @@ def test_a_fast_gallery_says_so_and_keeps_the_runs_probabilities(run, tmp_path):
     assert told(plain) and told(fast) == told(plain)
     refused = melascope("explain", run.root, "--test", "--fast")
     assert isinstance(refused.exception, MelascopeError) and refused.exception.where == "--fast"
+    refused = melascope("explain", run.root, "--test", "--layer", "blocks[1]", "--class", "nv")
+    assert isinstance(refused.exception, MelascopeError) and refused.exception.where == "--layer, --class"
 
 
 def test_predict_explain_and_the_seeds_command(place, run, tmp_path):

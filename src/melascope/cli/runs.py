@@ -101,7 +101,7 @@ def explain(
     ] = "gradcam",
     layer: Annotated[str, typer.Option(help="auto, or a layer's name, e.g. blocks[4].")] = "auto",
     class_name: Annotated[
-        str, typer.Option("--class", help="This class's map alone; else all seven, shown: predicted and mel.")
+        str, typer.Option("--class", help="Show this class's map alone; else those of the predicted class and mel.")
     ] = "",
     against: Annotated[
         str, typer.Option(help="Subtract the map of this class, or of `predicted`: why --class (mel) and not it?")
@@ -134,6 +134,15 @@ def explain(
         if fast:
             raise MelascopeError(
                 "Maps are tested in the precision that is reported.", where="--fast", fix="leave --fast out"
+            )
+        given = {"--layer": (layer, "auto"), "--class": (class_name, ""), "--against": (against, "")}
+        given |= {"--format": (picture, "jpg"), "--engine": (engine, "auto")}
+        ignored = ", ".join(flag for flag, (value, default) in given.items() if value != default)
+        if ignored:
+            raise MelascopeError(
+                "Maps of all classes at the method's own layer are tested, through torch.",
+                where=ignored,
+                fix=f"leave {ignored} out",
             )
         show_map_tests(Path(model), out, split=split, images=asked_again, method=method, segmenter=segmenter)
         return

@@ -28,7 +28,7 @@ class MapRequest:
     ----------
     method : row of `explain.methods.METHODS`
     layer : "auto", or a layer's name, also as `blocks[4]`
-    class_name : whose map alone; empty makes all seven, and shows the predicted class and melanoma
+    class_name : whose map alone is shown; empty shows the predicted class and melanoma. All seven are made: one scale
     against : subtract the map of this class, or of the class that is `PREDICTED`: why `class_name` (melanoma if empty)
         and not that one?
     ending : jpg, webp or png
@@ -66,8 +66,8 @@ class MapRequest:
 
     @property
     def columns(self) -> list[int] | None:
-        """Classes whose maps must be made; None for all seven."""
-        if self.against == PREDICTED or not (self.class_name or self.against):
+        """Classes whose maps must be made; None for all seven, as one class alone needs the others' scale."""
+        if self.against in ("", PREDICTED):
             return None
         return [CLASSES.index(name) for name in dict.fromkeys((self.of, self.against)) if name]
 
