@@ -1,5 +1,7 @@
 """Does an intervention tell what a model of known behaviour hangs on, with a control that stays quiet?"""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from edited_pictures import VASC, asker, skin_with_lesion, vasc_if_red
@@ -78,7 +80,18 @@ def outcome(controls):
     logits = np.zeros((3, 7))
     logits[1:, VASC] = 2, -2
     before, after = ask.answers(logits[:1]), ask.answers(logits[1:2])
-    return Outcome("x", "", 0.1, "c", False, ("mel",), before, after, controls and ask.answers(controls), np.zeros(0))
+    return Outcome(
+        "x",
+        "",
+        0.1,
+        "c",
+        False,
+        ("mel",),
+        before,
+        after,
+        None if controls is None else ask.answers(controls),
+        np.zeros(0),
+    )
 
 
 def test_known_probabilities_and_an_undefined_p():
@@ -94,3 +107,22 @@ def test_known_probabilities_and_an_undefined_p():
 
 def test_an_intervention_is_only_what_its_name_says():
     assert Intervention("x", "", 0.1, (), (), "c").keeps is False
+
+
+@pytest.mark.parametrize(
+    ("positive", "controls", "said"),
+    [
+        ((True, False), [True, False, True], ", decision becomes negative (so in 1 of 3 controls); "),
+        ((False, True), None, ", decision becomes positive; "),
+        ((True, True), [True, True, False], ", decision stays positive; "),
+    ],
+)
+def test_the_sentence_tells_the_decision_and_how_often_chance_turns_it(positive, controls, said):
+    one = outcome(np.zeros((len(controls), 7)) if controls else None)
+    answers = zip((one.before, one.after), positive, strict=True)
+    before, after = (replace(answer, is_positive=np.array([what])) for answer, what in answers)
+    changed = replace(one, before=before, after=after)
+    if controls:
+        changed = replace(changed, controls=replace(one.controls, is_positive=np.array(controls)))
+    assert said in changed.sentence()
+    assert "decision" not in one.sentence()  # without a frozen threshold

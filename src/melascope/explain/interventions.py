@@ -130,6 +130,17 @@ class Outcome:
             return NotApplicable("no operating point is frozen")
         return bool(self.before.is_positive[0]), bool(self.after.is_positive.mean() > 0.5)
 
+    def _decision(self) -> str:
+        """What becomes of the decision at the frozen threshold, and for how many controls it does so too."""
+        if isinstance(self.positive, NotApplicable):
+            return ""
+        before, after = self.positive
+        words = f", decision {'stays' if before == after else 'becomes'} {'positive' if after else 'negative'}"
+        if before == after or self.controls is None or self.controls.is_positive is None:
+            return words
+        turned = int((self.controls.is_positive != before).sum())
+        return f"{words} (so in {turned} of {len(self.controls.is_positive)} controls)"
+
     def of(self, name: str) -> Change:
         """The change of one class's probability, or of "target"."""
         if name == "target":
@@ -156,7 +167,7 @@ class Outcome:
         how = f", {self.fill}" if self.fill else ""
         text = (
             f"{self.name[:1].upper()}{self.name[1:]} ({100 * self.area_share:.1f} % of the picture{how}): "
-            f"P({shown}) from {change.before:.3f} to {change.after:.3f}; "
+            f"P({shown}) from {change.before:.3f} to {change.after:.3f}{self._decision()}; "
         )
         if isinstance(change.p_value, NotApplicable):
             return text + f"{change.p_value.reason}."
