@@ -7,7 +7,7 @@ import json
 import reprlib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -98,6 +98,8 @@ class TrainRecipe(Strict):
     select_by: ValidationFigure = "macro_f1"  # the epoch that is kept is the best by this figure of validation,
     floor_by: ValidationFigure | Literal[""] = ""  # among those in which this one
     floor: float = Field(0.0, ge=0, le=1)  # is at least this high
+    resizing: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (1.0,)  # side of the images, a share of the input's:
+    # one for each of as many equal parts of the epochs, e.g. [0.5, 0.75, 1.0]; small ones cost less
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     channels_last: bool = True
     compile: bool = False  # torch.compile; pays on a GPU
@@ -109,6 +111,19 @@ class TrainRecipe(Strict):
         if self.floor_by in (self.select_by, "nll"):
             raise ValueError(f"floor_by should be another figure than {self.floor_by}")
         return self
+
+    @model_validator(mode="after")
+    def _an_epoch_for_each_size(self) -> TrainRecipe:
+        if len(self.resizing) > self.epochs:
+            raise ValueError(f"resizing names {len(self.resizing)} sizes for {self.epochs} epochs")
+        return self
+
+    @field_validator("resizing")
+    @classmethod
+    def _ends_at_full_size(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        if not shares or shares[-1] != 1:
+            raise ValueError("should end with 1.0, the size at which the network is asked")
+        return shares
 
 
 class PredictRecipe(Strict):

@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from melascope.errors import DataError, RecipeError, RunError
+from melascope.models import train
 from melascope.models.order import key
+from melascope.models.schedule import image_share
 from melascope.models.train import Trainer, learning_rate
 from melascope.tables.runs import RunDirectory
 
@@ -287,6 +289,32 @@ RATES = {
     "warm-up ends within a step": ({"schedule": "constant", "warmup_epochs": 0.15}, {0: 2 / 3, 1: 1, 2: 1}),
     "warm-up longer than the training": ({"schedule": "cosine", "warmup_epochs": 8}, {0: 1 / 80, 39: 0.5}),
 }
+
+
+def test_images_grow_with_the_epochs(recipe_of, data_of, tmp_path, monkeypatch):
+    """Four epochs in three sizes, and what they see is the mean of the pixels that one of theirs covers."""
+    recipe = recipe_of(
+        train={"epochs": 4, "resizing": [0.5, 0.75, 1.0]},
+        augment=dict.fromkeys(("rotate_degrees", "scale", "brightness", "contrast", "saturation"), 0) | {"flip": False},
+    )
+    assert [image_share(recipe, epoch) for epoch in range(4)] == [0.5, 0.5, 0.75, 1.0]
+    sides, seen = [], []
+    real = train.training_batch
+
+    def watched(pixels, labels, rows, *others, **more):
+        batch, truth = real(pixels, labels, rows, *others, **more)
+        sides.append(batch.shape[-1])
+        seen.append((rows, batch))
+        return batch, truth
+
+    monkeypatch.setattr(train, "training_batch", watched)
+    data = data_of()
+    Trainer(recipe, data, RunDirectory(tmp_path), figures_of, accelerator="cpu").fit()
+    assert sorted(sides) == sides and set(sides) == {16, 24, 32}
+    rows, batch = seen[0]
+    blocks = data.pixels[rows].reshape(len(rows), 16, 2, 16, 2, 3).mean((2, 4)) / 255
+    expected = (blocks - recipe.input.mean) / recipe.input.std
+    np.testing.assert_allclose(batch.permute(0, 2, 3, 1).numpy(), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", RATES)

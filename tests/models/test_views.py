@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from melascope.config import PredictRecipe
-from melascope.models.classifier import Classifier
+from melascope.models.classifier import Classifier, predict_logits
 from melascope.models.train import Trainer
 from melascope.models.views import VIEWS, mean_logits
 from melascope.tables.runs import RunDirectory
@@ -35,7 +35,7 @@ def test_logits_are_the_mean_over_distinct_views(views):
 def test_a_classifier_asks_as_its_recipe_did(recipe_of, data_of, tmp_path):
     run, data = RunDirectory(tmp_path), data_of()
     recipe = recipe_of(train={"epochs": 1}, predict={"views": "mirrored"})
-    seen = []
+    seen = []  # epochs are judged by one view, which is a quarter of the work
 
     def figures_of(labels, logits):
         seen.append(logits)
@@ -45,6 +45,8 @@ def test_a_classifier_asks_as_its_recipe_did(recipe_of, data_of, tmp_path):
     classifier = Classifier.load(run)
     logits = classifier.logits(data.pixels[data.val])
     np.testing.assert_array_equal(logits, classifier.logits(data.pixels[data.val]))
-    np.testing.assert_allclose(logits, seen[0], atol=1e-6)
+    one_view = predict_logits(classifier.network, data.pixels[data.val], classifier.card.mean, classifier.card.std)
+    np.testing.assert_allclose(seen[0], one_view, atol=1e-6)
+    assert np.abs(seen[0] - logits).max() > 1e-4
     flipped = classifier.logits(np.ascontiguousarray(data.pixels[data.val][:, :, ::-1]))
     np.testing.assert_allclose(logits, flipped, atol=1e-5)  # a mirror image gets the same answer

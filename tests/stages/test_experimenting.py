@@ -11,10 +11,12 @@ from melascope.config import read_recipe, recipe_toml
 from melascope.errors import DataError, RunError
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.files import MANIFEST, read_json, write_json
+from melascope.models.train import Trainer
 from melascope.stages import ensembling, experimenting, training
 from melascope.stages.ensembling import together
 from melascope.stages.experimenting import Place, run_experiment
 from melascope.stages.reporting import Reporter
+from melascope.stages.training import start_run, train_run
 from melascope.tables.predictions import Predictions
 from melascope.tables.runs import RunDirectory
 
@@ -71,6 +73,44 @@ def test_a_stopped_experiment_goes_on_and_compares_seeds_and_ensembles(work, pla
         run_experiment(work / "list.toml", at(place, out), Reporter.silent(), accelerator="cpu")
     with pytest.raises(RunError, match="another list"):
         run_experiment(work / "folds.toml", at(place, out), Reporter.silent(), accelerator="cpu")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_recipes_that_ask_differently_are_trained_once(work, place, tmp_path, monkeypatch, jobs):
+    """The second one ends as its own training would have: same weights and curves, its own answers and threshold."""
+    once = read_recipe(work / "first.toml")
+    views = {"name": "views", "predict": once.predict.model_copy(update={"views": "mirrored"})}
+    (tmp_path / "first.toml").write_text(recipe_toml(once))
+    (tmp_path / "views.toml").write_text(recipe_toml(once.model_copy(update=views)))
+    (tmp_path / "list.toml").write_text('name = "views"\nrecipes = ["first.toml", "views.toml"]\nseeds = [1]\n')
+    steps = []
+    real = Trainer._step
+    monkeypatch.setattr(Trainer, "_step", lambda self, rows: steps.append(self.run.name) or real(self, rows))
+    alone = train_run(
+        start_run(
+            read_recipe(tmp_path / "views.toml"),
+            data=place / "phantom",
+            split=place / "split.csv",
+            runs=tmp_path / "alone",
+        ),
+        Reporter.silent(),
+        accelerator="cpu",
+    )
+    steps.clear()
+    out = tmp_path / "out"
+    run_experiment(tmp_path / "list.toml", at(place, out), Reporter.silent(), accelerator="cpu", jobs=jobs)
+    assert len(set(steps)) == (1 if jobs == 1 else 0)  # with jobs, it trains in a process of its own
+    (one, _), (other, weights) = (RunDirectory(path).checkpoint() for path in sorted((out / "runs").glob("2*")))
+    run, trained_as = RunDirectory(weights.parents[1]), RunDirectory(weights.parents[1]).read_facts()["trained_as"]
+    assert (out / "runs" / trained_as).is_dir() and run.results.read_text() == alone.results.read_text()
+    assert one.weights_sha256 == other.weights_sha256 == alone.checkpoint()[0].weights_sha256
+    assert (one.recipe["predict"]["views"], other.recipe["predict"]["views"]) == ("one", "mirrored")
+    mirrored, on_its_own = Predictions.read(run.predictions), Predictions.read(alone.predictions)
+    np.testing.assert_array_equal(mirrored.logits, on_its_own.logits)
+    assert OperatingPoint.read(run.operating_point).threshold == OperatingPoint.read(alone.operating_point).threshold
+    assert not np.array_equal(
+        mirrored.logits, Predictions.read(out / "runs" / trained_as / "predictions.parquet").logits
+    )
 
 
 def test_folds_become_one_table_in_which_each_image_is_judged_by_who_did_not_train_on_it(work, place):

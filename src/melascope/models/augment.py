@@ -56,6 +56,15 @@ def normalise(pixels: torch.Tensor, mean: tuple[float, ...], std: tuple[float, .
     return _standardise(_in_unit_range(pixels), mean, std)
 
 
+def shrink(pixels: torch.Tensor, share: float) -> torch.Tensor:
+    """Pixels (n, height, width, 3) in 0 … 255 with sides `share` as long, by means over areas; 1 changes nothing."""
+    if share == 1:
+        return pixels
+    size = [max(1, round(side * share)) for side in pixels.shape[1:3]]
+    channels_first = pixels.permute(0, 3, 1, 2).to(torch.float32)
+    return functional.interpolate(channels_first, size, mode="area").permute(0, 2, 3, 1)
+
+
 def augment(
     pixels: torch.Tensor,
     recipe: AugmentRecipe,

@@ -7,10 +7,11 @@ import torch
 
 from melascope.config import Recipe
 from melascope.data.pixels import gather
-from melascope.models.augment import augment
+from melascope.models.augment import augment, shrink
 from melascope.models.losses import as_truth
 from melascope.models.mixing import MIXING, draw_mixture
 from melascope.models.order import keyed_generator
+from melascope.models.schedule import image_share
 
 
 def training_batch(
@@ -35,13 +36,13 @@ def training_batch(
 
     Returns
     -------
-    batch : (m, 3, height, width) float32
+    batch : (m, 3, height, width) float32; smaller in epochs for which `train.resizing` says so
     truth : (m, 7) float32, rows sum to 1
     """
     mixture = draw_mixture(recipe.augment, len(rows), recipe.seed, epoch, step)
     needed = mine if mixture is None else np.unique(np.concatenate([mine, mixture.partner[mine]]))
     varied = augment(
-        torch.from_numpy(gather(pixels, rows[needed])).to(device),
+        shrink(torch.from_numpy(gather(pixels, rows[needed])).to(device), image_share(recipe, epoch)),
         recipe.augment,
         recipe.input.mean,
         recipe.input.std,

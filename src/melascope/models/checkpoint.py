@@ -90,13 +90,23 @@ def load_training_state(
             network.load_state_dict(unaveraged)
         if scaler is not None and scale:
             scaler.load_state_dict({field: tensor.item() for field, tensor in scale.items()})
-        optimizer.load_state_dict(optimizer.state_dict() | {"state": {int(index): of for index, of in fields.items()}})
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        state = {int(index): _laid_out_as(parameters[int(index)], of) for index, of in fields.items()}
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
     except Exception as error:  # safetensors and torch each raise their own for a foreign file
         raise CheckpointError(f"The training state does not fit: {str(error)[:300]}", where=path) from error
 
 
 def _tensors_of(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+
+def _laid_out_as(parameter: torch.Tensor, fields: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Moments in their parameter's memory order (channels last): fused AdamW reads both side by side, unchecked."""
+    return {
+        name: torch.empty_like(parameter, dtype=value.dtype).copy_(value) if value.shape == parameter.shape else value
+        for name, value in fields.items()
+    }
 
 
 def _flat(

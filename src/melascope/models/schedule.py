@@ -1,4 +1,4 @@
-"""How large is each step of a training?"""
+"""How large is each step of a training, and how large are its images?"""
 
 from __future__ import annotations
 
@@ -17,3 +17,9 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
         return train.learning_rate
     share = (step - warmup) / max(1.0, train.epochs * steps_per_epoch - warmup)
     return train.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+
+def image_share(recipe: Recipe, epoch: int) -> float:
+    """Side of an epoch's training images as a share of the input's: progressive learning (Tan & Le 2021, sec. 4)."""
+    shares = recipe.train.resizing
+    return shares[epoch * len(shares) // recipe.train.epochs]

@@ -113,7 +113,10 @@ class Trainer:
             network = network.to(memory_format=torch.channels_last)
         network = share_statistics(network, self.fabric)
         optimizer = torch.optim.AdamW(
-            network.parameters(), lr=recipe.train.learning_rate, weight_decay=recipe.train.weight_decay
+            network.parameters(),
+            lr=recipe.train.learning_rate,
+            weight_decay=recipe.train.weight_decay,
+            fused=True if self.fabric.device.type == "cpu" else None,  # 2.6 times as fast (docs/performance.md)
         )
         self.network, self.optimizer = self.fabric.setup(network, optimizer)
         self.average = Average(self._bare(), recipe.train.ema_decay) if recipe.train.ema_decay else None
@@ -283,10 +286,13 @@ class Trainer:
         return row
 
     def _validation_logits(self) -> np.ndarray:
-        """(n_val, 7) float32 of the weights that would be kept; each process looks at its share."""
+        """(n_val, 7) float32 of the weights that would be kept, from one view: four would cost a third of an epoch.
+
+        Each process looks at its share. Threshold and temperature are chosen after training, under the recipe's views.
+        """
         recipe, val = self.recipe, self.data.val
         mine = Rows(self.data.pixels, val[share_of(len(val), self.fabric)])
-        logits = predict_logits(self._kept(), mine, recipe.input.mean, recipe.input.std, views=recipe.predict.views)
+        logits = predict_logits(self._kept(), mine, recipe.input.mean, recipe.input.std)
         return gathered(logits, len(val), self.fabric)
 
     def _append(self, row: dict[str, float]) -> None:

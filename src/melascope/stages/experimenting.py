@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from melascope.config import Recipe, read_experiment, read_recipe
+from melascope.config import PredictRecipe, Recipe, read_experiment, read_recipe
 from melascope.data.folds import deal_folds
 from melascope.data.sources.image_folder import Labels
 from melascope.data.split import read_split
@@ -21,7 +21,7 @@ from melascope.stages.data import Dataset, read_validated
 from melascope.stages.ensembling import make_ensemble
 from melascope.stages.reporting import Reporter
 from melascope.stages.side_by_side import Training, train_side_by_side
-from melascope.stages.training import start_run, train_run
+from melascope.stages.training import adopt_training, start_run, train_run
 from melascope.tables.runs import RunDirectory
 
 STATE = "experiment.json"
@@ -53,7 +53,8 @@ def run_experiment(
 ) -> Comparison | None:
     """Train what is not yet trained, then let each recipe's runs answer together, and compare.
 
-    The same command goes on after an interruption: a finished run is left alone, a begun one resumed.
+    The same command goes on after an interruption: a finished run is left alone, a begun one resumed. Recipes that
+    differ only in how the trained network is asked (`[predict]`) are trained once.
 
     Parameters
     ----------
@@ -78,14 +79,16 @@ def run_experiment(
         recipe.name: [_planned(recipe, seed, file, listed.folds) for seed in listed.seeds for file in splits]
         for recipe in recipes
     }
+    everything = list(chain.from_iterable(plan.values()))
     if jobs > 1:
-        _train_all(list(chain.from_iterable(plan.values())), place, state, jobs, reporter, accelerator)
+        first = [one for one in everything if _twin(one, everything) is one]
+        _train_all(first, place, state, jobs, reporter, accelerator)
     compared: list[Path] = []
     for recipe in recipes:
         planned, runs = plan[recipe.name], []
         for number, one in enumerate(planned, 1):
             reporter.say(f"{one.key}: {number} of {len(planned)} of this recipe")
-            runs.append(_trained(one, place, state, reporter, accelerator))
+            runs.append(_trained(one, _twin(one, everything), place, state, reporter, accelerator))
         compared += [] if listed.folds else [run.root for run in runs]
         if listed.ensembles and len(runs) > 1:
             compared.append(_ensemble(runs, recipe, place.out, reporter))
@@ -148,9 +151,26 @@ def _train_all(
     train_side_by_side(waiting, jobs=jobs, logs=place.out / "logs", reporter=reporter, accelerator=accelerator)
 
 
-def _trained(one: Planned, place: Place, state: dict[str, Any], reporter: Reporter, accelerator: str) -> RunDirectory:
+def _trained(
+    one: Planned, twin: Planned, place: Place, state: dict[str, Any], reporter: Reporter, accelerator: str
+) -> RunDirectory:
     run, fresh = _begun(one, place, state)
-    return run if _is_finished(run) else train_run(run, reporter, accelerator=accelerator, fresh=fresh)
+    if _is_finished(run):
+        return run
+    if twin is not one:  # it stands earlier in the list, and is finished
+        trained = RunDirectory(place.out / "runs" / state["runs"][twin.key])
+        reporter.say(f"{one.key}: trained already, as {twin.key}")
+        adopt_training(run, trained)
+    return train_run(run, reporter, accelerator=accelerator, fresh=fresh)
+
+
+def _twin(one: Planned, everything: Sequence[Planned]) -> Planned:
+    """The first of the list's trainings that differs from this one at most in how the trained network is asked."""
+
+    def training(planned: Planned) -> tuple[Recipe, Path]:
+        return planned.recipe.model_copy(update={"name": "", "predict": PredictRecipe()}), planned.split
+
+    return next(other for other in everything if training(other) == training(one))
 
 
 def _begun(one: Planned, place: Place, state: dict[str, Any]) -> tuple[RunDirectory, bool]:

@@ -29,7 +29,7 @@ from melascope.evaluation.operating_point import choose_operating_point
 from melascope.evaluation.rules import check_enough_lesions
 from melascope.evaluation.target import is_target, target_name
 from melascope.evaluation.temperature import fit_temperature
-from melascope.files import MANIFEST, make_folder, write_json, write_manifest, write_text
+from melascope.files import MANIFEST, make_folder, write_bytes, write_json, write_manifest, write_text
 from melascope.models.classifier import Classifier
 from melascope.models.processes import n_processes, open_fabric
 from melascope.models.selection import figures_needed
@@ -166,6 +166,24 @@ def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto
     write_json(run.facts, facts | {"status": "complete"})
     write_manifest(run.root, run=run.name, source=dataset.table.source)
     return run
+
+
+def adopt_training(run: RunDirectory, trained: RunDirectory) -> None:
+    """Put a run where `trained` ended, whose recipe differs in name and `[predict]` only; `train_run` completes it.
+
+    Training never looks at `[predict]`, so the run's own training would have ended with the same weights. The card
+    `last` is written last: a kill before leaves a run that has not begun.
+    """
+    recipe = read_recipe(run.recipe)
+    write_json(run.facts, {**run.read_facts(), "trained_as": trained.name})
+    write_bytes(run.split, trained.split.read_bytes())
+    write_bytes(run.results, trained.results.read_bytes())
+    for which in ("best", "last"):
+        card, _ = trained.checkpoint(which)
+        for name in filter(None, (card.weights, card.training_state)):
+            write_bytes(run.checkpoints / name, (trained.checkpoints / name).read_bytes())
+        own = card.model_copy(update={"recipe": recipe.model_dump(mode="json"), "temperature": 1.0})
+        write_json(run.checkpoints / f"{which}.json", own.model_dump(mode="json"))
 
 
 @contextmanager
