@@ -25,7 +25,7 @@ class Average:
         decay = min(self.decay, (1 + step) / (10 + step))
         pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
         moving = [(mean, value.to(mean.dtype)) for mean, value in pairs if mean.is_floating_point()]
-        torch._foreach_lerp_(*map(list, zip(*moving, strict=True)), 1 - decay)  # a third of the time of one by one
+        torch._foreach_lerp_(*map(list, zip(*moving, strict=True)), 1 - decay)  # in less time than one by one
         for mean, value in pairs:
             if not mean.is_floating_point():
                 mean.copy_(value)
