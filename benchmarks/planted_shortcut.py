@@ -7,8 +7,8 @@ validation, 20 % test). *Planted*: a ruler on every melanoma image of training a
 come from one clinic), and on no other image. *Twin*: as many rulers on images of the two drawn at random from all
 classes. On each, `recipes/planted-shortcut.toml` is trained; then `ask_with_artefacts` looks at all artefacts on the
 test images (which have no rulers), and the rule at the top of `explain/paired.py`, fixed before the first run, gives
-its verdict. Expected: found in every planted one, absent in every twin. Seeds 1, 2, 100 and 101 chose the recipe, so
-the seeds that count begin at 3. Finished seeds are kept in OUT and not done again.
+its verdict. Expected: found in every planted one, absent in every twin. Seeds below 11, 100 and 101 chose the
+recipe, so those that count begin at 11. Finished seeds are kept in OUT and not done again.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ def save_case(rows: Sequence[CaseRow], folder: Path, *, class_name: str, name: s
         f"What does P({class_name}) of {first.image_id} hang on?",
         f"P({class_name}) = {first.before:.3f}, top class {first.predicted_before}. Diamond: change by the edit. "
         "Bar: middle 95 % of its controls (a region of the same form\nplaced at random; for an added artefact, "
-        "the same pixels in skin colour), tick: their mean. p is not corrected for the number of edits.",
+        "the same pixels in skin colour), tick: their mean. p is not corrected for the number of edits. "
+        f"Lesion mask: {first.mask_source}.",
         source,
         size=(11.0, 2.3 + _ROW * len(shown)),
         left=4.6,
@@ -65,13 +66,16 @@ def _case_label(row: CaseRow) -> str:
     return row.intervention + (f", {row.fill}" if row.fill else "")
 
 
-def save_effects(rows: Sequence[EffectRow], folder: Path, *, floor: float, name: str, source: str = "") -> list[Path]:
+def save_effects(
+    rows: Sequence[EffectRow], folder: Path, *, floor: float, name: str, masks: str = "", source: str = ""
+) -> list[Path]:
     """Draw the mean change of log-odds by each edit and by its control, over a split, as PNG and SVG.
 
     Parameters
     ----------
     rows : of one audit
     floor : changes within ± it are called too small to matter; 0 draws no band (no verdict is asked)
+    masks : where the lesions' outlines come from, e.g. "data set 1,002"
     """
     by_edit: dict[str, dict[str, EffectRow]] = {}
     for row in rows:
@@ -82,7 +86,7 @@ def save_effects(rows: Sequence[EffectRow], folder: Path, *, floor: float, name:
         "Does the model listen to what is not the lesion?",
         f"{plural(first.n_images, 'image')} of {plural(first.n_lesions, 'lesion')}, each its own control. Diamond: "
         f"with the edit, circle: with its inert control.\nBars: {100 * _level(rows):.1f} % intervals by lesion, "
-        f"corrected for {len(by_edit)} edits.{band}",
+        f"corrected for {len(by_edit)} edits.{band}" + (f" Lesion masks: {masks}." if masks else ""),
         source,
         size=(10.4, 2.4 + 1.35 * _ROW * len(by_edit)),
         left=2.1,

@@ -199,7 +199,7 @@ def intervene_on_split(
             found: Pairs = look(len(table), noted, ask, seed=seed, progress=advance)
         judged = found.effects(seed=seed)
         own = [line for one in judged for line in effect_rows(audit, one)]
-        save_effects(own, out, floor=floor, name=audit, source=table.source)
+        save_effects(own, out, floor=floor, name=audit, masks=_counted(masks), source=table.source)
         lines += [f"{audit}: {len(found.image_id):,} images, {len(found.skipped)} skipped"]
         lines += [f"  {effect_sentence(one)}" for one in judged]
         effects += own
@@ -208,12 +208,16 @@ def intervene_on_split(
     for ending in ("csv", "parquet"):
         write_rows(out / f"effects.{ending}", effects)
     write_rows(out / "pairs.parquet", pairs)
-    counted = dict(Counter(masks.values()))
-    lines.append("lesion masks: " + ", ".join(f"{name} {count:,}" for name, count in counted.items()))
-    facts = _facts(run, model, ask, table) | {"masks": counted}
+    lines.append(f"lesion masks: {_counted(masks)}")
+    facts = _facts(run, model, ask, table) | {"masks": dict(Counter(masks.values()))}
     write_json(out / "effects.json", facts | {"split": split, "seed": seed, "skipped": skipped, "sentences": lines})
     write_manifest(out, run=run.name, source=table.source)
     return lines
+
+
+def _counted(masks: dict[int, str]) -> str:
+    """How many pictures' lesion outlines come from where."""
+    return ", ".join(f"{name} {count:,}" for name, count in Counter(masks.values()).items())
 
 
 _FIGURES = ("change", "control", "excess", "moved", "control_moved", "p_change", "flipped", "control_flipped", "called")

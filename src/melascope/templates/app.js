@@ -51,7 +51,7 @@ async function show(answer, blob, what) {
   result.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
 }
 
-const strange = (likeness) => `Strangeness ${likeness.strangeness.toFixed(2)}, limit ${likeness.limit.toFixed(2)}; ${percent(likeness.stranger_share)} of the validation images are as strange or stranger.`;
+const strange = (likeness) => `Distance from the training images: ${likeness.strangeness.toFixed(2)}; refused above ${likeness.limit.toFixed(2)}. ${percent(likeness.stranger_share)} of the validation images lie as far or farther.`;
 
 function unlike(answer, what) {
   return [
