@@ -32,7 +32,7 @@ class ModelRecipe(Strict):
 
     backbone: str = "efficientnet_b0"  # a row of BACKBONES, else any timm name
     pretrained: bool = True  # ImageNet weights by timm name, needs a network once; false by default beside an init
-    init: str = ""  # a safetensors file to start from
+    init: str = ""  # a safetensors file to start from, or a run's directory: the weights that it kept
     dropout: float = Field(0.2, ge=0, lt=1)
     drop_path: float = Field(0.0, ge=0, lt=1)
 
@@ -163,6 +163,7 @@ class Experiment(Strict):
     seeds: tuple[int, ...] = Field((1,), min_length=1)
     folds: int = Field(0, ge=0, le=20)  # at least two: train and val are dealt anew, test stays as the split has it
     ensembles: bool = True  # several seeds or folds of a recipe also answer together
+    after: dict[str, str] = {}  # recipe → the recipe, earlier in the list, from whose run (same seed, fold) it starts
 
     @field_validator("seeds", "recipes")
     @classmethod
@@ -224,13 +225,20 @@ def read_experiment(path: Path) -> tuple[Experiment, list[Recipe]]:
     names = [recipe.name for recipe in recipes]
     if len(set(names)) < len(names):
         raise RecipeError("Two recipes of the list have one name.", where=path, expected="each `name` once")
+    for later, earlier in listed.after.items():
+        if not (later in names and earlier in names[: names.index(later)]):
+            raise RecipeError(
+                f"{later} cannot start from {earlier}.",
+                where=f"{path}: after",
+                expected=f"names of two recipes of the list, the first one trained earlier; it has {', '.join(names)}",
+            )
     return listed, recipes
 
 
 def read_recipe(path: Path, *, init: Path | None = None, **changes: Any) -> Recipe:
     """Read a TOML recipe; `changes` (e.g. `seed=2`) replace top-level keys whose value is not None.
 
-    `init` names a file of first weights in place of the recipe's.
+    `init` names a file of first weights, or a run's directory, in place of the recipe's.
 
     Raises
     ------

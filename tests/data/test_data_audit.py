@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from test_duplicates import texture
 
 from melascope.data.audit import age_band, audit_dataset, balance, conflicting
 from melascope.data.audit_text import COLUMNS, MEASURES, audit_markdown
-from melascope.data.leakage import random_split_leak, sibling_in_training
+from melascope.data.leakage import random_split_leak, refuse_weights_that_saw, sibling_in_training
 from melascope.data.quality import WORST_IS
 from melascope.data.split import Split
 from melascope.errors import DataError, SplitError, TableError
@@ -201,3 +202,32 @@ def test_an_undefined_leak_has_a_reason():
     )
     leak = random_split_leak(table, split_of(table, ["train", "test"]))
     assert leak.share == 0 and leak.melanoma_share == NotApplicable("n=0 melanoma images")
+
+
+@pytest.mark.parametrize(
+    ("earlier", "known"),
+    [
+        ("train train val test held_out", []),
+        ("test test val train held_out", ["4"]),  # learned from what is tested here
+        ("test test val val held_out", ["4"]),  # chose its epoch by it
+        ("train test train test held_out", ["3"]),  # learned from what validates here
+        ("train train val test val", ["5"]),
+        ("held_out held_out test held_out held_out", []),
+    ],
+)
+def test_first_weights_that_knew_what_is_kept_from_training_are_refused(tmp_path, earlier, known):
+    rows = [("A", "1", "mel"), ("A", "2", "mel"), ("B", "3", "nv"), ("C", "4", "nv"), ("D", "5", "bcc")]
+    table = lesion_table(rows)
+    split = split_of(table, ["train", "train", "val", "test", "held_out"])
+    lines = [f"{row[1]},{side}\n" for row, side in zip(rows, earlier.split(), strict=True)]
+    (tmp_path / "split.csv").write_text("image_id,split\nof-another-data-set,train\n" + "".join(lines))
+    told = pytest.raises(SplitError, match=f"of {len(known)} images .* for example {', '.join(known)}")
+    with told if known else nullcontext():
+        refuse_weights_that_saw(tmp_path / "split.csv", table, split)
+
+
+def test_a_sibling_that_earlier_training_saw_counts(tmp_path):
+    table = lesion_table([("A", "1", "mel"), ("A", "2", "mel"), ("B", "3", "nv")])
+    (tmp_path / "split.csv").write_text("image_id,split\n1,train\n3,train\n")
+    with pytest.raises(SplitError, match="of 2 images"):
+        refuse_weights_that_saw(tmp_path / "split.csv", table, split_of(table, ["test", "test", "train"]))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from melascope.config import read_recipe, recipe_toml
-from melascope.errors import DataError, RunError
+from melascope.errors import DataError, RecipeError, RunError
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.files import MANIFEST, read_json, write_json
 from melascope.models.train import Trainer
@@ -17,6 +18,7 @@ from melascope.stages.ensembling import together
 from melascope.stages.experimenting import Place, run_experiment
 from melascope.stages.reporting import Reporter
 from melascope.stages.training import start_run, train_run
+from melascope.tables.columns import read_csv_text
 from melascope.tables.predictions import Predictions
 from melascope.tables.runs import RunDirectory
 
@@ -144,3 +146,27 @@ def test_seeds_keep_their_split_and_other_images_are_refused(finished):
         together([one, one.subset(np.arange(5))])
     with pytest.raises(DataError, match="two or more"):
         together([one])
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_recipe_goes_on_from_the_run_of_an_earlier_one(work, place, tmp_path, jobs):
+    """Also where that one was adopted from its twin; the second call, from another folder, finds all done."""
+    once = read_recipe(work / "first.toml")
+    views = {"name": "views", "predict": once.predict.model_copy(update={"views": "mirrored"})}
+    recipes = {"first": once, "views": once.model_copy(update=views), "on": once.model_copy(update={"name": "on"})}
+    for name, recipe in recipes.items():
+        (tmp_path / f"{name}.toml").write_text(recipe_toml(recipe))
+    head = 'name = "chain"\nrecipes = ["first.toml", "views.toml", "on.toml"]\nseeds = [2]\n'
+    (tmp_path / "list.toml").write_text(f'{head}[after]\non = "views"\n')
+    out = tmp_path / "out"
+    for where in (out, tmp_path / "elsewhere" / ".." / "out"):
+        run_experiment(tmp_path / "list.toml", at(place, where), Reporter.silent(), accelerator="cpu", jobs=jobs)
+    names = read_json(out / "experiment.json")["runs"]
+    first, on = (RunDirectory(out / "runs" / names[f"{key}-s2"]) for key in (once.name, "on"))
+    assert Path(read_recipe(on.recipe).model.init).name == first.name and len(names) == 3
+    assert len(list((out / "runs").glob("2*"))) == 3
+    began, went_on = (float(read_csv_text(run.results)["train_loss"][0]) for run in (first, on))
+    assert went_on < began  # its first epoch starts where the other's ended
+    (tmp_path / "list.toml").write_text(f'{head}[after]\nfirst = "on"\n')
+    with pytest.raises(RecipeError, match="cannot start from on"):
+        run_experiment(tmp_path / "list.toml", at(place, out), Reporter.silent(), accelerator="cpu")

@@ -8,10 +8,14 @@ import shutil
 import subprocess
 from io import StringIO
 
+import numpy as np
 import pytest
 from rich.console import Console
+from safetensors.numpy import load_file
 
 from melascope.config import read_recipe
+from melascope.data.sources import read_dataset
+from melascope.data.split import make_split
 from melascope.errors import RunError, SplitError
 from melascope.files import MANIFEST, sha256_file, write_json
 from melascope.stages import training
@@ -165,3 +169,29 @@ def test_a_doubtful_recipe_is_told_before_it_trains(place, recipe, tmp_path, mon
     train_run(run, Reporter(Console(file=told, width=500)), accelerator="cpu")
     assert "calls everything a melanoma" in told.getvalue()
     assert told.getvalue().index("note:") < told.getvalue().index("epoch 1/")
+
+
+def test_weights_of_a_run_start_another_unless_they_knew_its_test_images(finished, place, recipe, tmp_path):
+    """Its best weights, by the run's name alone; refused before training, with nothing left behind."""
+    once = recipe.train.model_copy(update={"epochs": 1, "learning_rate": 1e-9, "warmup_epochs": 0})
+    on = recipe.model_copy(
+        update={"train": once, "model": recipe.model.model_copy(update={"init": str(finished.root)})}
+    )
+    facts = {"data": place / "phantom", "runs": tmp_path / "runs"}
+    run = train_run(start_run(on, split=finished.split, **facts), Reporter.silent(), accelerator="cpu")
+    before, after = (load_file(one.checkpoint()[1]) for one in (finished, run))
+    for name in before:
+        if "running_" not in name and "num_batches" not in name:  # at this rate nothing else moves
+            np.testing.assert_allclose(before[name], after[name], atol=1e-6, err_msg=name)
+    make_split(read_dataset(place / "phantom"), seed=9).write(tmp_path / "another.csv")
+    refused = start_run(on, split=tmp_path / "another.csv", **facts)
+    with pytest.raises(SplitError, match="come from a training that knew the lesions of"):
+        train_run(refused, Reporter.silent(), accelerator="cpu", fresh=True)
+    assert not refused.root.exists()
+
+
+def test_a_folder_that_is_no_run_gives_no_first_weights(place, recipe, tmp_path):
+    on = recipe.model_copy(update={"model": recipe.model.model_copy(update={"init": str(tmp_path)})})
+    run = start_run(on, data=place / "phantom", split=place / "split.csv", runs=tmp_path / "runs")
+    with pytest.raises(RunError, match="not a run directory"):
+        train_run(run, Reporter.silent(), accelerator="cpu", fresh=True)

@@ -33,7 +33,7 @@ def train(
     split: Annotated[Path | None, typer.Option(help="CSV with image_id,split.")] = None,
     hold_out_lesions: Annotated[Path | None, typer.Option(help="Lesion ids, one a line, kept out of training.")] = None,
     seed: Annotated[int | None, typer.Option(help="In place of the recipe's.")] = None,
-    init: Annotated[Path | None, typer.Option(help="First weights, .safetensors, in place of the recipe's.")] = None,
+    init: Annotated[Path | None, typer.Option(help="First weights: a .safetensors file, or a run.")] = None,
     runs: Annotated[Path, typer.Option(help="Where run directories are made.")] = Path("runs"),
     resume: Annotated[Path | None, typer.Option(help="A run directory whose training shall go on.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",

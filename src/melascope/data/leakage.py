@@ -1,8 +1,8 @@
-"""How many test images would a random split of *images* have had whose lesion is in training too?
+"""What would a random split of *images* have leaked, and what do first weights know of the images kept from training?
 
-Exact, no draws: of N images, n_train go to training and n_test to test, all ways equally likely. A test image of a
-lesion with k images has no sibling in training with the hypergeometric chance that none of its k - 1 siblings is
-among the n_train drawn from the other N - 1.
+The former is exact, no draws: of N images, n_train go to training and n_test to test, all ways equally likely. A test
+image of a lesion with k images has no sibling in training with the hypergeometric chance that none of its k - 1
+siblings is among the n_train drawn from the other N - 1.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.special import gammaln
 
 from melascope.classes import MEL
-from melascope.data.split import Split
+from melascope.data.split import Split, read_sides
+from melascope.errors import SplitError
 from melascope.tables.lesions import LesionTable
 from melascope.tables.results import NotApplicable
 
@@ -93,3 +95,33 @@ def sibling_in_training(lesion_size: Sequence[int], n_images: int, n_train: int)
     left = np.where(enough, n_images - size, n_train)
     log_none = gammaln(left + 1) - gammaln(left - n_train + 1) - gammaln(n_images) + gammaln(n_images - n_train)
     return np.where(enough, -np.expm1(np.minimum(log_none, 0)), 1.0)
+
+
+def refuse_weights_that_saw(earlier: Path, table: LesionTable, split: Split) -> None:
+    """Refuse first weights from a training that knew what this one shall be judged by.
+
+    Parameters
+    ----------
+    earlier : `split.csv` of the run whose weights are the first ones; it may be of another data set
+    table, split : what is to be trained on them
+
+    Raises
+    ------
+    SplitError : a lesion that the earlier training learned from or chose its epoch by is on the test or held-out side
+        here, or one that it learned from is on the validation side. Told with the number of images, and some ids.
+    """
+    side, own = read_sides(earlier), split.of(table)
+    before = np.array([side.get(image_id, "") for image_id in table.image_id])
+    known = [
+        np.isin(table.lesion_key, np.unique(table.lesion_key[np.isin(before, was)])) & np.isin(own, now)
+        for was, now in ((("train", "val"), ("test", "held_out")), (("train",), ("val",)))
+    ]
+    found = np.flatnonzero(known[0] | known[1])
+    if len(found):
+        raise SplitError(
+            f"The first weights come from a training that knew the lesions of {len(found)} images which are kept from "
+            f"training here, for example {', '.join(table.image_id[found[:5]])}.",
+            where=earlier,
+            expected="an earlier run on the same split: its figures on these images would be too good",
+            fix="give --split the split.csv of that run, or start from other weights",
+        )

@@ -153,6 +153,12 @@ def read_split(path: Path, table: LesionTable, held_out_lesions: Iterable[str] =
     return Split(table.image_id, split, how)
 
 
+def read_sides(path: Path) -> dict[str, str]:
+    """Side of each image in a `split.csv` that melascope wrote, of whatever data set."""
+    columns = read_csv_text(path, delimiter_of(path))
+    return dict(zip(columns["image_id"].tolist(), columns["split"].tolist(), strict=True))
+
+
 def _read_rows(columns: dict[str, np.ndarray], known: set[str]) -> tuple[dict[str, str], list[str]]:
     side: dict[str, str] = {}
     problems = []

@@ -12,6 +12,7 @@ from torch import nn
 from melascope.classes import CLASSES
 from melascope.config import ModelRecipe
 from melascope.errors import RecipeError
+from melascope.tables.runs import RunDirectory
 
 BACKBONES: dict[str, str] = {
     # name in a recipe -> timm model; one row adds a backbone, and any other timm name works as it is
@@ -36,6 +37,7 @@ def build_network(recipe: ModelRecipe, *, seed: int, download: bool = True) -> n
     ------
     RecipeError : unknown backbone, two kinds of first weights, ImageNet weights that cannot be had, or an init file
         that does not fit.
+    RunError, CheckpointError : the init directory is no run's, or its training has kept no weights yet.
     """
     name = BACKBONES.get(recipe.backbone, recipe.backbone)
     if not timm.is_model(name):
@@ -99,9 +101,14 @@ def _pretrained(name: str, arguments: dict) -> nn.Module:
 
 def _load_init(network: nn.Module, path: Path) -> None:
     """Load the tensors of `path`; the classifier head may differ or be absent, anything else may not."""
+    if path.is_dir():
+        _, path = RunDirectory.open(path).checkpoint()
     if not path.is_file():
         raise RecipeError(
-            "The init file is missing.", where=path, expected="a safetensors file", fix="correct model.init"
+            "The init file is missing.",
+            where=path,
+            expected="a safetensors file, or a run's directory",
+            fix="correct model.init",
         )
     try:
         tensors = load_file(path)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from melascope.config import PredictRecipe, Recipe, read_experiment, read_recipe
+from melascope.config import Experiment, PredictRecipe, Recipe, read_experiment, read_recipe
 from melascope.data.folds import deal_folds
 from melascope.data.sources.image_folder import Labels
 from melascope.data.split import read_split
@@ -41,11 +40,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Planned:
-    """One training of an experiment."""
+    """One training of an experiment.
+
+    Parameters
+    ----------
+    after : key of the training whose weights it starts from; "" for first weights of its own
+    """
 
     key: str
     recipe: Recipe
     split: Path
+    after: str = ""
 
 
 def run_experiment(
@@ -75,14 +80,17 @@ def run_experiment(
     make_folder(place.out)
     splits = _fold_files(place, listed.folds, reporter) if listed.folds else [place.split]
     state = _state_of(place, listed.model_dump(mode="json"))
-    plan = {
-        recipe.name: [_planned(recipe, seed, file, listed.folds) for seed in listed.seeds for file in splits]
-        for recipe in recipes
-    }
-    everything = list(chain.from_iterable(plan.values()))
+    plan: dict[str, list[Planned]] = {}
+    everything: list[Planned] = []
+    for recipe in recipes:
+        plan[recipe.name] = [
+            _planned(recipe, seed, file, listed, everything) for seed in listed.seeds for file in splits
+        ]
+        everything += plan[recipe.name]
     if jobs > 1:
         first = [one for one in everything if _twin(one, everything) is one]
-        _train_all(first, place, state, jobs, reporter, accelerator)
+        for ready in _generations(first):
+            _train_all(ready, place, state, jobs, reporter, accelerator)
     compared: list[Path] = []
     for recipe in recipes:
         planned, runs = plan[recipe.name], []
@@ -98,9 +106,24 @@ def run_experiment(
     return compare_paths(compared, place.out / "comparison", reporter)
 
 
-def _planned(recipe: Recipe, seed: int, split: Path, folds: int) -> Planned:
-    name = f"{recipe.name}-{split.stem}" if folds else recipe.name
-    return Planned(f"{name}-s{seed}", recipe.model_copy(update={"name": name, "seed": seed}), split)
+def _planned(recipe: Recipe, seed: int, split: Path, listed: Experiment, earlier: Sequence[Planned]) -> Planned:
+    def name_of(recipe_name: str) -> str:
+        return f"{recipe_name}-{split.stem}" if listed.folds else recipe_name
+
+    after = listed.after.get(recipe.name, "")
+    if after:
+        after = next(_twin(one, earlier).key for one in earlier if one.key == f"{name_of(after)}-s{seed}")
+    name = name_of(recipe.name)
+    return Planned(f"{name}-s{seed}", recipe.model_copy(update={"name": name, "seed": seed}), split, after)
+
+
+def _generations(planned: Sequence[Planned]) -> Iterator[list[Planned]]:
+    """Those that start from no run, then those that start from theirs, and so on."""
+    waiting = list(planned)
+    while waiting:
+        keys = {one.key for one in waiting}
+        yield [one for one in waiting if one.after not in keys]
+        waiting = [one for one in waiting if one.after in keys]
 
 
 def _fold_files(place: Place, folds: int, reporter: Reporter) -> list[Path]:
@@ -167,29 +190,40 @@ def _trained(
 def _twin(one: Planned, everything: Sequence[Planned]) -> Planned:
     """The first of the list's trainings that differs from this one at most in how the trained network is asked."""
 
-    def training(planned: Planned) -> tuple[Recipe, Path]:
-        return planned.recipe.model_copy(update={"name": "", "predict": PredictRecipe()}), planned.split
+    def training(planned: Planned) -> tuple[Recipe, Path, str]:
+        asked_alike = planned.recipe.model_copy(update={"name": "", "predict": PredictRecipe()})
+        return asked_alike, planned.split, planned.after
 
     return next(other for other in everything if training(other) == training(one))
 
 
 def _begun(one: Planned, place: Place, state: dict[str, Any]) -> tuple[RunDirectory, bool]:
     """The run of a training, and whether it was made just now."""
-    name = state["runs"].get(one.key)
+    name, recipe = state["runs"].get(one.key), one.recipe
+    if one.after:
+        recipe = _starting_from(str(place.out / "runs" / state["runs"][one.after]), recipe)
     if fresh := name is None or not (place.out / "runs" / name).is_dir():  # a refused start leaves no directory
         facts = {"source": place.source, "labels": place.labels, "held_out_lesions": place.held_out_lesions}
-        run = start_run(one.recipe, data=place.data, split=one.split, runs=place.out / "runs", **facts)
+        run = start_run(recipe, data=place.data, split=one.split, runs=place.out / "runs", **facts)
         state["runs"][one.key] = run.name
         write_json(place.out / STATE, state)
     else:
         run = RunDirectory.open(place.out / "runs" / name)
-        if read_recipe(run.recipe) != one.recipe:
+        begun = read_recipe(run.recipe)
+        if one.after and Path(begun.model.init).name == Path(recipe.model.init).name:  # however --out was written
+            recipe = _starting_from(begun.model.init, recipe)
+        if begun != recipe:
             raise RunError(
                 f"The recipe of {one.key} was changed since its run began.",
                 where=run.recipe,
                 fix="put the recipe back, give the new one another name, or choose another --out",
             )
     return run, fresh
+
+
+def _starting_from(init: str, recipe: Recipe) -> Recipe:
+    model = recipe.model.model_copy(update={"init": init, "pretrained": False})
+    return recipe.model_copy(update={"model": model})
 
 
 def _is_finished(run: RunDirectory) -> bool:

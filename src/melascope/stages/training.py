@@ -21,6 +21,7 @@ import torch
 from melascope import __version__
 from melascope.classes import CLASSES, MEL
 from melascope.config import Recipe, doubts_about, read_recipe, recipe_toml
+from melascope.data.leakage import refuse_weights_that_saw
 from melascope.data.sources.image_folder import Labels
 from melascope.data.split import Split, read_split
 from melascope.errors import MelascopeError, RecipeError, RunError, SplitError
@@ -135,6 +136,7 @@ def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto
             reporter=reporter,
         )
         split = _split_of(run, facts, dataset.table)
+        _check_first_weights(run, recipe, split, dataset.table)
         store = dataset.pixels(recipe.input.width, recipe.input.height, reporter)
         data = _training_data(dataset.table, split, store.pixels)
         _check_selectable(recipe, data, dataset.table.lesion_key)
@@ -290,6 +292,13 @@ def _split_of(run: RunDirectory, facts: dict[str, Any], table: LesionTable) -> S
     if is_first_process():
         split.write(run.split)
     return split
+
+
+def _check_first_weights(run: RunDirectory, recipe: Recipe, split: Split, table: LesionTable) -> None:
+    """Refuse another run's weights that saw this run's test images; a resumed training has weights of its own."""
+    init = Path(recipe.model.init)
+    if recipe.model.init and init.is_dir() and not (run.checkpoints / "last.json").is_file():
+        refuse_weights_that_saw(RunDirectory.open(init).split, table, split)
 
 
 def _training_data(table: LesionTable, split: Split, pixels: np.ndarray) -> TrainingData:
