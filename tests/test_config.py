@@ -215,11 +215,13 @@ def test_the_reference_model_lacks_one_part_at_a_time_and_plain_lacks_all():
         "without-resizing": {("train", "resizing"), ("train", "epochs")},  # as long by the clock
     }
     listed, (reference, adjusted, *others) = read_experiment(SHIPPED / "experiments" / "reference_without.toml")
-    beside, (same, plain) = read_experiment(SHIPPED / "experiments" / "reference_parts.toml")
+    beside, (same, plain, larger) = read_experiment(SHIPPED / "experiments" / "reference_parts.toml")
     assert listed.name == beside.name and same == reference and beside.seeds == (1, 2, 3)
     assert {recipe.name: changed(reference, recipe) for recipe in others} == parts
     assert changed(reference, adjusted) == {("loss", "name")}
     assert changed(reference, plain) == set.union(*parts.values())
+    assert beside.after == {larger.name: reference.name}
+    assert larger.loss == reference.loss and larger.model == reference.model and larger.predict == reference.predict
 
 
 def changed(one: Recipe, other: Recipe) -> set[tuple[str, str]]:
@@ -239,6 +241,8 @@ def changed(one: Recipe, other: Recipe) -> set[tuple[str, str]]:
         ("recipes = ['a.toml', 'b.toml']", "have one name"),
         ("recipes = ['missing.toml']", "cannot be read"),
         ("recipes = ['a.toml']\nseed = 1", "did you mean seeds?"),
+        ("recipes = ['a.toml']\n[after]\nsame = 'same'", "same cannot start from same"),
+        ("recipes = ['a.toml']\n[after]\nother = 'same'", "other cannot start from same"),
     ],
 )
 def test_a_list_that_cannot_be_run_is_told(tmp_path, text, says):
