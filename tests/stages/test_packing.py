@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from melascope.config import read_recipe, recipe_toml
 from melascope.errors import ExportError, OutputError, RunError
 from melascope.evaluation.evaluate import Evaluation
 from melascope.evaluation.operating_point import OperatingPoint
-from melascope.files import read_json
+from melascope.files import read_json, write_json, write_text
 from melascope.stages import packing
 from melascope.stages.answering import Answerer
 from melascope.stages.asking import own_images
@@ -28,7 +29,13 @@ from melascope.tables.runs import RunDirectory
 
 @pytest.fixture(scope="module")
 def run(finished, tmp_path_factory) -> RunDirectory:
-    return RunDirectory(shutil.copytree(finished.root, tmp_path_factory.mktemp("to_pack") / "run"))
+    """One whose first weights came from a folder of this machine."""
+    run = RunDirectory(shutil.copytree(finished.root, tmp_path_factory.mktemp("to_pack") / "run"))
+    recipe = read_recipe(run.recipe, init=run.root.parent / "earlier-run")
+    write_text(run.recipe, recipe_toml(recipe))
+    card = run.card().model_copy(update={"recipe": recipe.model_dump(mode="json")})
+    write_json(run.checkpoints / "best.json", card.model_dump(mode="json"))
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +47,8 @@ def test_it_answers_as_the_run_did(run, packed):
     pixels = np.random.default_rng(3).integers(0, 256, (5, 32, 48, 3), dtype=np.uint8)
     before, after = open_engine(run.root, engine="torch"), open_engine(packed.root)
     np.testing.assert_allclose(after.logits(pixels), before.logits(pixels), atol=0.05)
-    assert (after.run, after.point, after.card) == ("small-1", before.point, after.card)
+    assert (after.run, after.point) == ("small-1", before.point)
+    assert after.card.recipe["model"]["init"] == "earlier-run"
     assert after.card.temperature == before.card.temperature
 
 
@@ -56,12 +64,12 @@ def test_predictions_and_figures_are_those_of_the_packed_graph(run, packed):
     assert evaluation.whole.decision("operating_point", "image").tp == found.sum()
 
 
-def test_it_holds_no_image_no_weights_file_and_tells_no_path(place, packed):
+def test_it_holds_no_image_no_weights_file_and_tells_no_path(place, run, packed):
     files = {path.relative_to(packed.root).as_posix(): path for path in packed.root.rglob("*") if path.is_file()}
     assert not [name for name in files if name.endswith((".jpg", ".png", ".safetensors"))]
     assert {"run.json", "MODEL_CARD.md", "export/model.onnx", "likeness.npz", "evaluation/figures.csv"} <= set(files)
     for name, path in files.items():
-        assert str(place).encode() not in path.read_bytes(), name
+        assert not any(str(path_of).encode() in path.read_bytes() for path_of in (place, run.root.parent)), name
     assert not LikenessStore.read(files["likeness.npz"]).has_thumbnails
     assert packed.bytes == sum(path.stat().st_size for path in files.values())
     facts = read_json(files["run.json"])

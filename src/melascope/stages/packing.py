@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from melascope import __version__
+from melascope.config import Recipe, read_recipe, recipe_toml
 from melascope.data.appearance import RULE, appearance
 from melascope.data.pixels import Rows, gather
 from melascope.errors import ExportError
@@ -46,7 +47,7 @@ DIRECTIONS, STEP = 32, 1 / 16
 """Pooled features are kept along so many directions, and the look of training images in such steps of a standard
 deviation: docs/reference_model.md tells what that changes."""
 
-COPIED = ("recipe.toml", "results.csv", "split.json", "temperature.json", "operating_point.json")
+COPIED = ("results.csv", "split.json", "temperature.json", "operating_point.json")
 CARD_SECTIONS = (answer.section, found.section, classes.section, calibration.section, training.section)
 _AT_ONCE = 64
 
@@ -198,12 +199,21 @@ def _write_model(job: _Job, made: RunDirectory) -> None:
     """The graph under the name that every command looks for, and the run's small files."""
     for folder in (made.checkpoints, made.export):
         make_folder(folder)
-    card = job.halved.card.model_copy(update={"run": made.name})
+    recipe = _without_path(read_recipe(job.run.recipe))
+    checkpoint = job.halved.card.checkpoint.model_copy(update={"recipe": recipe.model_dump(mode="json")})
+    card = job.halved.card.model_copy(update={"run": made.name, "checkpoint": checkpoint})
     write_card(job.halved.path, made.export / "model.onnx", KEY, card.as_text())
-    shutil.copyfile(job.run.checkpoints / "best.json", made.checkpoints / "best.json")
+    write_json(made.checkpoints / "best.json", checkpoint.model_dump(mode="json"))
+    write_text(made.recipe, recipe_toml(recipe))
     for name in COPIED:
         if (job.run.root / name).is_file():
             shutil.copyfile(job.run.root / name, made.root / name)
+
+
+def _without_path(recipe: Recipe) -> Recipe:
+    """Of the first weights, the name of their run or file alone."""
+    init = Path(recipe.model.init).name if recipe.model.init else ""
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"init": init})})
 
 
 def _facts(job: _Job, name: str) -> dict[str, Any]:
