@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 from browser import chromium, listen, needs_chromium, serious_findings, until
 from hiding_a_spot import SPOT
 from hostile_words import HOSTILE
+from melascope.app.folders import Folder
 from melascope.explain.overlay import render_overlay
 from melascope.explain.segment import CLASSICAL
 from melascope.gallery.facts import gallery_facts
@@ -86,6 +88,28 @@ def test_all_cases_are_drawn_as_the_reader_scrolls_missed_melanomas_first(page):
     assert page.inner_text(".section h2 >> nth=0") == "Missed melanomas"
     assert "One lesion, 2 pictures: PAIR" in page.inner_text(".lesion.many >> nth=0")
     assert page.locator("article.missed canvas").count() == 6
+
+
+def test_the_app_serves_it_under_a_policy_that_lets_it_work(browser, place):
+    """The page's own digests stand in the header too: scripts run, pictures are shown, nothing else is asked for."""
+    served = Folder(place.parent)
+
+    def answer(route) -> None:
+        response = served.response(urlsplit(route.request.url).path.removeprefix("/gallery/") or "index.html")
+        route.fulfill(status=response.status_code, headers=dict(response.headers), body=bytes(response.body))
+
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    context.route("http://127.0.0.1:1/gallery/**", answer)
+    window = context.new_page()
+    heard = listen(window)
+    window.goto("http://127.0.0.1:1/gallery/")
+    window.wait_for_selector("article")
+    scroll_to_end(window, 11)
+    until(window, "document.querySelector('article img').naturalWidth")
+    assert window.locator("article.missed canvas").count() == 6
+    assert "default-src 'none'" in served.response("index.html").headers["content-security-policy"]
+    assert heard.errors == [] and all(url.startswith(("http://127.0.0.1:1/", "blob:")) for url in heard.requests)
+    context.close()
 
 
 @pytest.mark.parametrize(
