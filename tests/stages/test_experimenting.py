@@ -104,6 +104,7 @@ def test_recipes_that_ask_differently_are_trained_once(work, place, tmp_path, mo
     assert len(set(steps)) == (1 if jobs == 1 else 0)  # with jobs, it trains in a process of its own
     (one, _), (other, weights) = (RunDirectory(path).checkpoint() for path in sorted((out / "runs").glob("2*")))
     run, trained_as = RunDirectory(weights.parents[1]), RunDirectory(weights.parents[1]).read_facts()["trained_as"]
+    assert read_json(run.root / "split.json") == read_json(alone.root / "split.json")
     assert (out / "runs" / trained_as).is_dir() and run.results.read_text() == alone.results.read_text()
     assert one.weights_sha256 == other.weights_sha256 == alone.checkpoint()[0].weights_sha256
     assert (one.recipe["predict"]["views"], other.recipe["predict"]["views"]) == ("one", "mirrored")

@@ -178,8 +178,9 @@ def adopt_training(run: RunDirectory, trained: RunDirectory) -> None:
     """
     recipe = read_recipe(run.recipe)
     write_json(run.facts, {**run.read_facts(), "trained_as": trained.name})
-    write_bytes(run.split, trained.split.read_bytes())
-    write_bytes(run.results, trained.results.read_bytes())
+    for name in ("split.csv", "split.json", "results.csv"):
+        if (trained.root / name).is_file():
+            write_bytes(run.root / name, (trained.root / name).read_bytes())
     for which in ("best", "last"):
         card, _ = trained.checkpoint(which)
         for name in filter(None, (card.weights, card.training_state)):
