@@ -14,7 +14,7 @@ from melascope.classes import CLASSES
 from melascope.data.sources import read_dataset
 from melascope.errors import ExplainError, ExportError
 from melascope.explain.methods import METHODS
-from melascope.files import read_json
+from melascope.files import read_json, write_json
 from melascope.stages.asking import asker_of
 from melascope.stages.exporting import export_run
 from melascope.stages.map_makers import PAPERS, map_maker
@@ -113,3 +113,16 @@ def test_maps_pictures_and_a_gallery_with_tested_notes_need_no_torch(exported, p
     refused = melascope("explain", exported.root, image, "--method", "layercam", "--out", tmp_path / "other")
     assert refused.returncode != 0 and "torch is not installed" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_maps_of_the_network_stand_beside_the_logits_of_all_its_views(finished, pixels, tmp_path):
+    """Else a table under mirrored views and its maps would seem to be of two models."""
+    run = RunDirectory(shutil.copytree(finished.root, tmp_path / "run"))
+    card = run.card()
+    mirrored = card.model_copy(update={"recipe": {**card.recipe, "predict": {"views": "mirrored"}}})
+    write_json(run.checkpoints / "best.json", mirrored.model_dump(mode="json"))
+    one, several = (map_maker(each, engine="torch") for each in (finished, run))
+    ids = list("abcde")
+    np.testing.assert_array_equal(several.make(pixels, ids).logits, several.logits(pixels))
+    np.testing.assert_array_equal(several.make(pixels, ids).maps, one.make(pixels, ids).maps)
+    assert np.abs(several.logits(pixels) - one.logits(pixels)).max() > 1e-3

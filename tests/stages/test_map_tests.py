@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +13,16 @@ from typer.testing import CliRunner
 from melascope.cli import app
 from melascope.errors import ExplainError
 from melascope.explain import sanity
+from melascope.files import write_json
+from melascope.models.classifier import Classifier
 from melascope.stages import map_tests
+from melascope.stages.data import Dataset
 from melascope.stages.map_tests import run_map_tests
 from melascope.stages.reporting import Reporter
 from melascope.tables.map_scores import MapTests
+from melascope.tables.predictions import Predictions
 from melascope.tables.results import Estimate
+from melascope.tables.runs import RunDirectory
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +96,19 @@ def test_the_command_prints_red_and_exits_with_3(finished, tested, tmp_path, mon
 def test_what_is_not_held_out_is_refused(finished, tmp_path, wrong):
     with pytest.raises(ExplainError):
         run_map_tests(finished, Reporter.silent(), out=tmp_path, **wrong)
+
+
+def test_a_run_of_several_views_is_tested_too(finished, tmp_path):
+    """Its table holds the mean of the views, its maps show one: that is no other model."""
+    run = RunDirectory(shutil.copytree(finished.root, tmp_path / "run"))
+    card = run.card()
+    mirrored = card.model_copy(update={"recipe": {**card.recipe, "predict": {"views": "mirrored"}}})
+    write_json(run.checkpoints / "best.json", mirrored.model_dump(mode="json"))
+    facts, known = run.read_facts(), Predictions.read(run.predictions)
+    where = {"source": None, "labels": None, "store_folder": Path(facts["pixel_store"])}
+    dataset = Dataset.open(Path(facts["data"]), **where, reporter=Reporter.silent())
+    pixels = dataset.pixels(card.input_width, card.input_height, Reporter.silent()).pixels
+    logits = Classifier.load(run).logits(pixels[dataset.table.index_of(known.image_id)])
+    replace(known, logits=logits.astype(np.float64)).write(run.predictions)
+    tests = run_map_tests(run, Reporter.silent(), split="val", images=2, out=tmp_path / "out", draws=50)
+    assert tests.facts["run"] == run.name

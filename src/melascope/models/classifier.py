@@ -52,6 +52,10 @@ class Classifier:
             self.network, pixels, self.card.mean, self.card.std, batch_size, progress, views=self.views
         )
 
+    def under_its_views(self, logits: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        """What a table of this run holds of `pixels`: `logits`, of its one view, or the mean of several."""
+        return logits if self.views == "one" else self.logits(np.asarray(pixels))
+
     @property
     def views(self) -> str:
         """Row of `VIEWS`: the threshold was chosen from these views, so these are the ones ever after."""

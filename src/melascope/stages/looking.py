@@ -119,8 +119,7 @@ def _network_look(classifier, engine) -> Callable[[np.ndarray], Seen]:
             finally:
                 hook.remove()
         answer = [one.float().cpu().numpy() for one in (logits, caught[0], maps)]
-        if classifier.views != "one":  # the threshold was chosen from several views: so are the logits
-            answer[0] = classifier.logits(np.asarray(pixels))
+        answer[0] = classifier.under_its_views(answer[0], pixels)  # as the threshold was chosen
         return _Seen(*answer)
 
     return look

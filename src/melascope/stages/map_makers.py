@@ -110,7 +110,8 @@ def _of_network(run: RunDirectory, method: str, layer: str, fast: bool, columns:
 
     def make(pixels: np.ndarray, image_ids: Sequence[str]) -> MapStore:
         options = {"mean": card.mean, "std": card.std, "checkpoint_sha256": card.weights_sha256}
-        return make_maps(engine, pixels, list(image_ids), batch_size=BATCH, classes=columns, **options)
+        store = make_maps(engine, pixels, list(image_ids), batch_size=BATCH, classes=columns, **options)
+        return replace(store, logits=classifier.under_its_views(store.logits, pixels))
 
     rule = engine.rule
     facts = {"method": engine.method, "paper": rule.paper, "layer": engine.layer, "path": engine.path}
