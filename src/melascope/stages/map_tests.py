@@ -38,6 +38,7 @@ from melascope.models.augment import normalise
 from melascope.models.classifier import Classifier
 from melascope.stages.asking import lesion_of
 from melascope.stages.data import folder_of, labels_of
+from melascope.stages.explaining import check_same_model
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import load_image
 from melascope.tables.lesions import LesionTable
@@ -210,14 +211,7 @@ class _Tester:
                 logits = self.classifier.under_its_views(made.logits, held.pixels)
                 replace(made, logits=logits).write(path)
         store = MapStore.read(path)
-        difference = float(np.abs(store.logits - held.predictions.logits).max())
-        if difference > 1e-2:
-            raise RunError(
-                f"The logits of the maps differ from the run's predictions by up to {difference:.3g}.",
-                where=self.run.predictions,
-                expected="the same images as at training",
-                fix="melascope data validate DATA; if the images were replaced on purpose, train again",
-            )
+        check_same_model(store, held.predictions.logits, self.run)
         return store
 
     def faithfulness(self, held: Held, store: MapStore, known: Images, asked: int) -> dict[str, np.ndarray]:
