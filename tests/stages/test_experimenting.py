@@ -16,6 +16,7 @@ from melascope.models.train import Trainer
 from melascope.stages import ensembling, experimenting, training
 from melascope.stages.ensembling import together
 from melascope.stages.experimenting import Place, run_experiment
+from melascope.stages.first_weights import with_init
 from melascope.stages.reporting import Reporter
 from melascope.stages.training import start_run, train_run
 from melascope.tables.columns import read_csv_text
@@ -64,7 +65,7 @@ def test_a_stopped_experiment_goes_on_and_compares_seeds_and_ensembles(work, pla
     assert len(trained) == 5 and len(set(trained)) == 4 and trained[2] == trained[3]
     told = [(contender.name, len(contender.members)) for contender in comparison.contenders]
     assert [n for _, n in told] == [2, 1, 2, 1], told  # both seeds of a recipe as one, then its ensemble
-    assert (out / "comparison" / "comparison.csv").is_file()
+    assert (out / "comparison" / "list" / "comparison.csv").is_file()
     assert all("lesion_sensitivity" in contender.figures for contender in comparison.contenders)
     for name in read_json(out / "experiment.json")["runs"].values():
         assert (out / "runs" / name / MANIFEST).is_file()
@@ -75,6 +76,15 @@ def test_a_stopped_experiment_goes_on_and_compares_seeds_and_ensembles(work, pla
         run_experiment(work / "list.toml", at(place, out), Reporter.silent(), accelerator="cpu")
     with pytest.raises(RunError, match="another list"):
         run_experiment(work / "folds.toml", at(place, out), Reporter.silent(), accelerator="cpu")
+    sides = (place / "split.csv").read_text()
+    for other, name in (("train", "split"), ("held_out", "split")):
+        (work / "another.csv").write_text(sides.replace(",val\n", f",{other}\n", 1))
+        with pytest.raises(RunError, match=f"another {name}"):
+            elsewhere = replace(at(place, out), split=work / "another.csv")
+            run_experiment(work / "list.toml", elsewhere, Reporter.silent(), accelerator="cpu")
+    with pytest.raises(RunError, match="another set of held-out lesions"):
+        held = replace(at(place, out), held_out_lesions=("PHAN_0000001",))
+        run_experiment(work / "list.toml", held, Reporter.silent(), accelerator="cpu")
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -105,6 +115,10 @@ def test_recipes_that_ask_differently_are_trained_once(work, place, tmp_path, mo
     (one, _), (other, weights) = (RunDirectory(path).checkpoint() for path in sorted((out / "runs").glob("2*")))
     run, trained_as = RunDirectory(weights.parents[1]), RunDirectory(weights.parents[1]).read_facts()["trained_as"]
     assert read_json(run.root / "split.json") == read_json(alone.root / "split.json")
+    took_over, trained = run.read_facts(), RunDirectory(out / "runs" / trained_as).read_facts()
+    for fact in ("first_weights", "started_on", "threads", "training_seconds_since_resume"):
+        assert took_over[fact] == trained[fact], fact
+    assert "resumed" not in took_over  # it did not go on with a training: another's was its own
     assert (out / "runs" / trained_as).is_dir() and run.results.read_text() == alone.results.read_text()
     assert one.weights_sha256 == other.weights_sha256 == alone.checkpoint()[0].weights_sha256
     assert (one.recipe["predict"]["views"], other.recipe["predict"]["views"]) == ("one", "mirrored")
@@ -168,6 +182,10 @@ def test_a_recipe_goes_on_from_the_run_of_an_earlier_one(work, place, tmp_path, 
     assert len(list((out / "runs").glob("2*"))) == 3
     began, went_on = (float(read_csv_text(run.results)["train_loss"][0]) for run in (first, on))
     assert went_on < began  # its first epoch starts where the other's ended
+    (tmp_path / "on.toml").write_text(recipe_toml(with_init(recipes["on"], "w.safetensors")))
+    with pytest.raises(RecipeError, match="on has first weights of its own"):
+        run_experiment(tmp_path / "list.toml", at(place, out), Reporter.silent(), accelerator="cpu")
+    (tmp_path / "on.toml").write_text(recipe_toml(recipes["on"]))
     (tmp_path / "list.toml").write_text(f'{head}[after]\nfirst = "on"\n')
     with pytest.raises(RecipeError, match="cannot start from on"):
         run_experiment(tmp_path / "list.toml", at(place, out), Reporter.silent(), accelerator="cpu")

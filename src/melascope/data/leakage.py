@@ -8,7 +8,7 @@ siblings is among the n_train drawn from the other N - 1.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln
 
-from melascope.classes import MEL
-from melascope.data.split import Split, read_sides
+from melascope.classes import MEL, SPLITS
+from melascope.data.split import Split
 from melascope.errors import SplitError
 from melascope.tables.lesions import LesionTable
 from melascope.tables.results import NotApplicable
@@ -97,12 +97,13 @@ def sibling_in_training(lesion_size: Sequence[int], n_images: int, n_train: int)
     return np.where(enough, -np.expm1(np.minimum(log_none, 0)), 1.0)
 
 
-def refuse_weights_that_saw(earlier: Path, table: LesionTable, split: Split) -> None:
+def refuse_weights_that_saw(earlier: Mapping[str, str], where: Path, table: LesionTable, split: Split) -> None:
     """Refuse first weights from a training that knew what this one shall be judged by.
 
     Parameters
     ----------
-    earlier : `split.csv` of the run whose weights are the first ones; it may be of another data set
+    earlier : side of each image in the training whose weights are the first ones; it may be of another data set
+    where : that training's run
     table, split : what is to be trained on them
 
     Raises
@@ -110,18 +111,21 @@ def refuse_weights_that_saw(earlier: Path, table: LesionTable, split: Split) -> 
     SplitError : a lesion that the earlier training learned from or chose its epoch by is on the test or held-out side
         here, or one that it learned from is on the validation side. Told with the number of images, and some ids.
     """
-    side, own = read_sides(earlier), split.of(table)
-    before = np.array([side.get(image_id, "") for image_id in table.image_id])
-    known = [
-        np.isin(table.lesion_key, np.unique(table.lesion_key[np.isin(before, was)])) & np.isin(own, now)
-        for was, now in ((("train", "val"), ("test", "held_out")), (("train",), ("val",)))
+    own = split.of(table)
+    known = {side: set() for side in SPLITS}
+    for image_id, lesion in zip(table.image_id, table.lesion_key, strict=True):
+        known[earlier.get(image_id, "held_out")].add(lesion)
+    told_by = {"val": known["train"], **dict.fromkeys(("test", "held_out"), known["train"] | known["val"])}
+    found = [
+        image_id
+        for image_id, lesion, side in zip(table.image_id, table.lesion_key, own, strict=True)
+        if lesion in told_by.get(side, ())
     ]
-    found = np.flatnonzero(known[0] | known[1])
-    if len(found):
+    if found:
         raise SplitError(
             f"The first weights come from a training that knew the lesions of {len(found)} images which are kept from "
-            f"training here, for example {', '.join(table.image_id[found[:5]])}.",
-            where=earlier,
+            f"training here, for example {', '.join(found[:5])}.",
+            where=where,
             expected="an earlier run on the same split: its figures on these images would be too good",
             fix="give --split the split.csv of that run, or start from other weights",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,7 @@ class Split:
 
     def write(self, path: Path) -> Path:
         """Write `image_id,split` as CSV, and beside it, last, a JSON file that says how it was made."""
-        rows = sorted(zip(self.image_id, self.split, strict=True))
-        write_text(path, "".join(csv_line(row) for row in (("image_id", "split"), *rows)))
+        write_sides(path, dict(zip(self.image_id, self.split, strict=True)))
         write_json(Path(path).with_suffix(".json"), {**self.how, "sha256": self.sha256})
         return Path(path)
 
@@ -157,6 +156,20 @@ def read_sides(path: Path) -> dict[str, str]:
     """Side of each image in a `split.csv` that melascope wrote, of whatever data set."""
     columns = read_csv_text(path, delimiter_of(path))
     return dict(zip(columns["image_id"].tolist(), columns["split"].tolist(), strict=True))
+
+
+def write_sides(path: Path, side: Mapping[str, str]) -> None:
+    """Write the side of each image, by id, as `image_id,split`."""
+    write_text(path, "".join(csv_line(row) for row in (("image_id", "split"), *sorted(side.items()))))
+
+
+def merged_sides(several: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Of several trainings, one after the other: an image has the side on which the weights learned most of it."""
+    merged: dict[str, str] = {}
+    for side in several:
+        for image_id, here in side.items():
+            merged[image_id] = min(here, merged.get(image_id, here), key=SPLITS.index)
+    return merged
 
 
 def _read_rows(columns: dict[str, np.ndarray], known: set[str]) -> tuple[dict[str, str], list[str]]:

@@ -60,6 +60,11 @@ def save_checkpoint(
     return complete
 
 
+def digest_of(network: nn.Module) -> str:
+    """SHA-256 of a network's tensors, as they would be saved."""
+    return sha256_bytes(save(_tensors_of(network.state_dict())))
+
+
 def load_weights(network: nn.Module, path: Path) -> None:
     """Put verified weights into `network`; what does not fit is a `CheckpointError` that names the tensors."""
     try:
@@ -102,11 +107,18 @@ def _tensors_of(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _laid_out_as(parameter: torch.Tensor, fields: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Moments in their parameter's memory order (channels last): fused AdamW reads both side by side, unchecked."""
-    return {
-        name: torch.empty_like(parameter, dtype=value.dtype).copy_(value) if value.shape == parameter.shape else value
-        for name, value in fields.items()
-    }
+    """Moments in their parameter's memory order (channels last): fused AdamW reads both side by side, unchecked.
+
+    Raises
+    ------
+    ValueError : a foreign file's moments are of another shape or number format, which would be read all the same.
+    """
+    step, moments = fields.get("step"), {name: value for name, value in fields.items() if name != "step"}
+    alike = all(value.shape == parameter.shape and value.dtype == parameter.dtype for value in moments.values())
+    if set(moments) != {"exp_avg", "exp_avg_sq"} or step is None or step.numel() != 1 or not alike:
+        described = {name: (str(value.dtype), tuple(value.shape)) for name, value in fields.items()}
+        raise ValueError(f"AdamW's moments of a {parameter.dtype} {tuple(parameter.shape)} are {described}")
+    return {"step": step, **{name: torch.empty_like(parameter).copy_(value) for name, value in moments.items()}}
 
 
 def _flat(

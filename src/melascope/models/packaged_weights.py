@@ -61,7 +61,9 @@ def packaged_file(name: str) -> Path:
     """
     if name not in PACKAGED:
         raise RecipeError(
-            f"No package of weights named {name!r} is known.", where="model.init", expected=f"one of {', '.join(PACKAGED)}"
+            f"No package of weights named {name!r} is known.",
+            where="model.init",
+            expected=f"one of {', '.join(PACKAGED)}",
         )
     found = find_spec(name)
     if found is None or found.origin is None:

@@ -20,7 +20,7 @@ from melascope.files import write_text
 from melascope.models.averaging import Average
 from melascope.models.backbones import build_network
 from melascope.models.batch import training_batch
-from melascope.models.checkpoint import load_training_state, save_checkpoint
+from melascope.models.checkpoint import digest_of, load_training_state, save_checkpoint
 from melascope.models.classifier import predict_logits
 from melascope.models.interruption import Interruption
 from melascope.models.losses import Loss, build_loss
@@ -109,6 +109,7 @@ class Trainer:
         card = self._own(read_card(last)) if last.is_file() else None
         self.fabric = open_fabric(accelerator, recipe.train.precision)
         network = build_network(recipe.model, seed=key("weights", recipe.seed), download=card is None)
+        self.first_weights_sha256 = digest_of(network) if card is None else ""  # a resumed one starts from its own
         if recipe.train.channels_last:
             network = network.to(memory_format=torch.channels_last)
         network = share_statistics(network, self.fabric)

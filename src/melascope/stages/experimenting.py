@@ -13,17 +13,20 @@ from melascope.data.sources.image_folder import Labels
 from melascope.data.split import read_split
 from melascope.errors import RunError
 from melascope.evaluation.compare import Comparison
-from melascope.files import MANIFEST, make_folder, read_json, write_json
+from melascope.files import MANIFEST, make_folder, read_json, sha256_file, write_json
 from melascope.models.processes import n_processes
 from melascope.stages.comparing import compare_paths
 from melascope.stages.data import Dataset, read_validated
 from melascope.stages.ensembling import make_ensemble
+from melascope.stages.first_weights import anchored, with_init
 from melascope.stages.reporting import Reporter
 from melascope.stages.side_by_side import Training, train_side_by_side
 from melascope.stages.training import adopt_training, start_run, train_run
 from melascope.tables.runs import RunDirectory
 
 STATE = "experiment.json"
+_THE_SAME = {"data": "data set", "split_sha256": "split", "held_out_lesions": "set of held-out lesions"}
+"""What an experiment goes on with, or not at all; version 0.1 did not write the latter two."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def run_experiment(
 
     Returns
     -------
-    comparison : written to `out/comparison`; None where there is one run only
+    comparison : written to `out/comparison/LIST`, the list's file name; None where there is one run only
 
     Raises
     ------
@@ -103,7 +106,7 @@ def run_experiment(
     if len(compared) < 2:
         reporter.say("there is one run: nothing to compare")
         return None
-    return compare_paths(compared, place.out / "comparison", reporter)
+    return compare_paths(compared, place.out / "comparison" / list_file.stem, reporter)
 
 
 def _planned(recipe: Recipe, seed: int, split: Path, listed: Experiment, earlier: Sequence[Planned]) -> Planned:
@@ -139,14 +142,20 @@ def _fold_files(place: Place, folds: int, reporter: Reporter) -> list[Path]:
 
 def _state_of(place: Place, listed: dict[str, Any]) -> dict[str, Any]:
     """What `experiment.json` knows: the list, the data and which run belongs to which training."""
-    begun = {"list": listed, "data": str(place.data.absolute()), "split": str(place.split.absolute())}
+    begun = {
+        "list": listed,
+        "data": str(place.data.absolute()),
+        "split": str(place.split.absolute()),
+        "split_sha256": sha256_file(place.split),
+        "held_out_lesions": sorted(place.held_out_lesions),
+    }
     file = place.out / STATE
     if not file.is_file():
         state = {**begun, "runs": {}}
         write_json(file, state)
         return state
     state = read_json(file)
-    others = [key for key in ("data", "split") if state[key] != begun[key]]
+    others = [name for key, name in _THE_SAME.items() if state.get(key, begun[key]) != begun[key]]
     if state["list"]["name"] != listed["name"] or state["list"]["folds"] != listed["folds"]:
         others.append("list")
     if others:
@@ -155,7 +164,7 @@ def _state_of(place: Place, listed: dict[str, Any]) -> dict[str, Any]:
             where=file,
             fix="choose another --out",
         )
-    return {**state, "list": listed}  # recipes and seeds may be added
+    return {**begun, "runs": state["runs"]}  # recipes and seeds may be added
 
 
 def _train_all(
@@ -201,7 +210,8 @@ def _begun(one: Planned, place: Place, state: dict[str, Any]) -> tuple[RunDirect
     """The run of a training, and whether it was made just now."""
     name, recipe = state["runs"].get(one.key), one.recipe
     if one.after:
-        recipe = _starting_from(str(place.out / "runs" / state["runs"][one.after]), recipe)
+        recipe = with_init(recipe, str(place.out / "runs" / state["runs"][one.after]))
+    recipe = anchored(recipe)
     if fresh := name is None or not (place.out / "runs" / name).is_dir():  # a refused start leaves no directory
         facts = {"source": place.source, "labels": place.labels, "held_out_lesions": place.held_out_lesions}
         run = start_run(recipe, data=place.data, split=one.split, runs=place.out / "runs", **facts)
@@ -209,9 +219,9 @@ def _begun(one: Planned, place: Place, state: dict[str, Any]) -> tuple[RunDirect
         write_json(place.out / STATE, state)
     else:
         run = RunDirectory.open(place.out / "runs" / name)
-        begun = read_recipe(run.recipe)
+        begun = anchored(read_recipe(run.recipe))
         if one.after and Path(begun.model.init).name == Path(recipe.model.init).name:  # however --out was written
-            recipe = _starting_from(begun.model.init, recipe)
+            recipe = with_init(recipe, begun.model.init)
         if begun != recipe:
             raise RunError(
                 f"The recipe of {one.key} was changed since its run began.",
@@ -219,11 +229,6 @@ def _begun(one: Planned, place: Place, state: dict[str, Any]) -> tuple[RunDirect
                 fix="put the recipe back, give the new one another name, or choose another --out",
             )
     return run, fresh
-
-
-def _starting_from(init: str, recipe: Recipe) -> Recipe:
-    model = recipe.model.model_copy(update={"init": init, "pretrained": False})
-    return recipe.model_copy(update={"model": model})
 
 
 def _is_finished(run: RunDirectory) -> bool:

@@ -21,7 +21,6 @@ import torch
 from melascope import __version__
 from melascope.classes import CLASSES, MEL
 from melascope.config import Recipe, doubts_about, read_recipe, recipe_toml
-from melascope.data.leakage import refuse_weights_that_saw
 from melascope.data.sources.image_folder import Labels
 from melascope.data.split import Split, read_split
 from melascope.errors import MelascopeError, RecipeError, RunError, SplitError
@@ -38,12 +37,16 @@ from melascope.models.train import Trainer, TrainingData
 from melascope.report.plots import save_training_curves
 from melascope.stages.data import Dataset, labels_of
 from melascope.stages.evaluating import evaluate_run
+from melascope.stages.first_weights import anchored, check_first_weights, described
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import FACT_COLUMNS, origin_of
 from melascope.tables.lesions import LesionTable
 from melascope.tables.predictions import Predictions
 from melascope.tables.probabilities import probabilities_from_logits
 from melascope.tables.runs import RunDirectory
+
+HOW_IT_TRAINED = ("first_weights", "started_on", "resumed", "device", "threads", "training_seconds_since_resume")
+"""Of `run.json`, what a run that adopts a training takes over with it: it did not train itself."""
 
 PACKAGES = ("torch", "timm", "lightning", "numpy", "pillow", "pyarrow")
 
@@ -108,6 +111,7 @@ def start_run(
 
 def _new_folder(recipe: Recipe, runs: Path, facts: dict[str, Any]) -> RunDirectory:
     stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
+    recipe = anchored(recipe)
     run = RunDirectory(runs / f"{stamp}__{recipe.name}-s{recipe.seed}")
     if run.root.exists():
         raise RunError("There is a run of this name already.", where=run.root, fix="try again in a second")
@@ -136,7 +140,7 @@ def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto
             reporter=reporter,
         )
         split = _split_of(run, facts, dataset.table)
-        _check_first_weights(run, recipe, split, dataset.table)
+        check_first_weights(run, recipe, split, dataset.table)
         store = dataset.pixels(recipe.input.width, recipe.input.height, reporter)
         data = _training_data(dataset.table, split, store.pixels)
         _check_selectable(recipe, data, dataset.table.lesion_key)
@@ -147,17 +151,21 @@ def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto
     for doubt in doubts_about(recipe):
         reporter.say(f"note: {doubt}")
     (run.root / MANIFEST).unlink(missing_ok=True)  # from here on files change: the run is not complete
-    facts = _with_this_start(facts, trainer, reporter)
+    if not facts.get("trained_as"):
+        facts = _with_this_start(facts, recipe, trainer, reporter)
     write_json(run.facts, facts)
     began = time.monotonic()
     with reporter.training(recipe.train.epochs) as bars:
         trainer.fit(bars)
+    if not facts.get("trained_as"):
+        facts |= {
+            "device": trainer.device,
+            "threads": torch.get_num_threads(),
+            "training_seconds_since_resume": round(time.monotonic() - began, 1),
+        }
     facts |= {
         "status": "trained",
         "source": dataset.table.source,
-        "device": trainer.device,
-        "threads": torch.get_num_threads(),
-        "training_seconds_since_resume": round(time.monotonic() - began, 1),
         "dataset_fingerprint": dataset.table.fingerprint,
         "split_sha256": split.sha256,
     }
@@ -177,8 +185,9 @@ def adopt_training(run: RunDirectory, trained: RunDirectory) -> None:
     `last` is written last: a kill before leaves a run that has not begun.
     """
     recipe = read_recipe(run.recipe)
-    write_json(run.facts, {**run.read_facts(), "trained_as": trained.name})
-    for name in ("split.csv", "split.json", "results.csv"):
+    facts = {key: value for key, value in trained.read_facts().items() if key in HOW_IT_TRAINED}
+    write_json(run.facts, {**run.read_facts(), **facts, "trained_as": trained.name})
+    for name in ("split.csv", "split.json", "knew_before.csv", "results.csv"):
         if (trained.root / name).is_file():
             write_bytes(run.root / name, (trained.root / name).read_bytes())
     for which in ("best", "last"):
@@ -205,8 +214,11 @@ def is_first_process() -> bool:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0 or n_processes() == (1, 1)
 
 
-def _with_this_start(facts: dict[str, Any], trainer: Trainer, reporter: Reporter) -> dict[str, Any]:
-    """Facts with what this start computes on; where a resume may part from an undisturbed training, that is told."""
+def _with_this_start(facts: dict[str, Any], recipe: Recipe, trainer: Trainer, reporter: Reporter) -> dict[str, Any]:
+    """Facts with what this start computes on, and with which weights.
+
+    Where a resume may part from an undisturbed training, that is told.
+    """
     now = {
         "device": trainer.device,
         "threads": torch.get_num_threads(),
@@ -214,7 +226,8 @@ def _with_this_start(facts: dict[str, Any], trainer: Trainer, reporter: Reporter
         **_environment(),
     }
     if not trainer.state.step:
-        return {**facts, "started_on": now}
+        first = {**described(recipe.model), "network_sha256": trainer.first_weights_sha256}
+        return {**facts, "started_on": now, "first_weights": first}
     now["may_differ"] = _why_not_exact(facts.get("started_on", facts), now)
     if now["may_differ"]:
         reporter.say(
@@ -293,13 +306,6 @@ def _split_of(run: RunDirectory, facts: dict[str, Any], table: LesionTable) -> S
     if is_first_process():
         split.write(run.split)
     return split
-
-
-def _check_first_weights(run: RunDirectory, recipe: Recipe, split: Split, table: LesionTable) -> None:
-    """Refuse another run's weights that saw this run's test images; a resumed training has weights of its own."""
-    init = Path(recipe.model.init)
-    if recipe.model.init and init.is_dir() and not (run.checkpoints / "last.json").is_file():
-        refuse_weights_that_saw(RunDirectory.open(init).split, table, split)
 
 
 def _training_data(table: LesionTable, split: Split, pixels: np.ndarray) -> TrainingData:

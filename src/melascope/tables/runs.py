@@ -57,6 +57,7 @@ class RunDirectory:
     recipe = property(lambda self: self.root / "recipe.toml")
     facts = property(lambda self: self.root / "run.json")
     split = property(lambda self: self.root / "split.csv")
+    knew_before = property(lambda self: self.root / "knew_before.csv")  # images that its first weights learned from
     results = property(lambda self: self.root / "results.csv")
     checkpoints = property(lambda self: self.root / "checkpoints")
     predictions = property(lambda self: self.root / "predictions.parquet")

@@ -71,7 +71,18 @@ def first_weights(record: RunRecord) -> str:
     recipe = record.recipe
     if recipe is None:
         return NOT_DESCRIBED
-    return "a file of weights" if recipe.model.init else "ImageNet" if recipe.model.pretrained else "random"
+    told_of = record.facts.get("first_weights")
+    if not isinstance(told_of, dict):  # a run of an older version
+        return "a file of weights" if recipe.model.init else "ImageNet" if recipe.model.pretrained else "random"
+    kind, name, sha256 = (str(told_of.get(key, "")) for key in ("kind", "name", "sha256"))
+    words = {
+        "random": "random",
+        "imagenet": f"ImageNet, by timm's {name}",
+        "package": f"ImageNet, from the Python package {name}",
+        "run": f"those of run {name}",
+        "file": f"the file {name}",
+    }
+    return words.get(kind, kind) + (f" (SHA-256 {sha256[:12]}…)" if sha256 else "")
 
 
 def optimiser(record: RunRecord) -> str:
