@@ -183,45 +183,54 @@ def test_the_shipped_recipe_of_the_segmenter_can_be_read_and_is_none_of_a_classi
         read_recipe(SEGMENTER)
 
 
-@pytest.mark.parametrize("path", sorted((SHIPPED / "experiments").glob("course_rows*")), ids=lambda path: path.stem)
-def test_the_course_projects_rows_differ_in_what_they_are_named_after_and_in_nothing_else(path):
+def test_the_course_projects_rows_differ_in_what_they_are_named_after_and_in_nothing_else():
     """All but the last row, which is ours, are the course project's: another loss or another sampler."""
-    listed, recipes = read_experiment(path)
-    assert listed.seeds == (1, 2, 3) and len(recipes) == 4
-    same = {
-        recipe.model_copy(
-            update={
-                "name": "",
-                "loss": LossRecipe(),
-                "train": recipe.train.model_copy(update={"sampler": "shuffle"}),
-            }
-        ).model_dump_json()
-        for recipe in recipes[:3]
+    as_trained, as_here = (
+        read_experiment(SHIPPED / "experiments" / name) for name in ("course_rows.toml", "reference_course_rows.toml")
+    )
+    assert as_trained[0].seeds == (1, 2, 3)
+    assert {recipe.model.backbone for recipe in as_trained[1]} == {"efficientnet_b0"}
+    named_after = {("loss", "name"), ("loss", "melanoma_factor"), ("train", "sampler")}
+    for _, (baseline, sampler, melanoma, ours) in (as_trained, as_here):
+        assert baseline.loss == LossRecipe()
+        assert changed(baseline, sampler) == {("loss", "name"), ("train", "sampler")}
+        assert (sampler.loss.name, sampler.train.sampler) == ("cross_entropy", "balanced")
+        assert changed(baseline, melanoma) == {("loss", "melanoma_factor")} and melanoma.loss.melanoma_factor == 3
+        assert changed(baseline, ours) - named_after
+    assert ours == read_recipe(SHIPPED / "reference" / "reference.toml")
+
+
+def test_the_reference_model_lacks_one_part_at_a_time():
+    parts = {
+        "without-imagenet": {("model", "init")},
+        "without-resizing": {("train", "resizing"), ("train", "epochs")},  # as long by the clock
+        "without-averaging": {("train", "ema_decay")},
+        "without-crop": {("augment", "crop")},
+        "without-views": {("predict", "views")},
     }
-    assert len(same) == 1
-    assert [(recipe.loss.name, recipe.loss.melanoma_factor, recipe.train.sampler) for recipe in recipes[:3]] == [
-        ("weighted_cross_entropy", 1.0, "shuffle"),
-        ("cross_entropy", 1.0, "balanced"),
-        ("weighted_cross_entropy", 3.0, "shuffle"),
-    ]
-    assert {recipe.model.backbone for recipe in recipes} == {"efficientnet_b0"}
+    lists = {path.stem: read_experiment(path) for path in LISTS if path.stem.startswith("reference")}
+    assert {listed.name for listed, _ in lists.values()} == {"reference"}  # they may share one folder, and do
+    (reference,) = lists["reference"][1]
+    assert lists["reference"][0].seeds == (1, 2, 3)
+    first, *others = lists["reference_without"][1]
+    assert first == reference and {recipe.name: changed(reference, recipe) for recipe in others} == parts
 
 
-def test_the_reference_model_lacks_one_part_at_a_time_and_plain_lacks_all():
+def test_from_scratch_lacks_one_part_at_a_time_and_plain_lacks_all():
     parts = {
         "without-crop": {("augment", "crop")},
         "without-averaging": {("train", "ema_decay")},
         "without-views": {("predict", "views")},
         "without-resizing": {("train", "resizing"), ("train", "epochs")},  # as long by the clock
     }
-    listed, (reference, adjusted, *others) = read_experiment(SHIPPED / "experiments" / "reference_without.toml")
-    beside, (same, plain, larger) = read_experiment(SHIPPED / "experiments" / "reference_parts.toml")
-    assert listed.name == beside.name and same == reference and beside.seeds == (1, 2, 3)
-    assert {recipe.name: changed(reference, recipe) for recipe in others} == parts
-    assert changed(reference, adjusted) == {("loss", "name")}
-    assert changed(reference, plain) == set.union(*parts.values())
-    assert beside.after == {larger.name: reference.name}
-    assert larger.loss == reference.loss and larger.model == reference.model and larger.predict == reference.predict
+    listed, (scratch, adjusted, *others) = read_experiment(SHIPPED / "experiments" / "from_scratch_without.toml")
+    beside, (same, plain, larger) = read_experiment(SHIPPED / "experiments" / "from_scratch_parts.toml")
+    assert listed.name == beside.name and same == scratch and beside.seeds == (1, 2, 3)
+    assert {recipe.name: changed(scratch, recipe) for recipe in others} == parts
+    assert changed(scratch, adjusted) == {("loss", "name")}
+    assert changed(scratch, plain) == set.union(*parts.values())
+    assert beside.after == {larger.name: scratch.name}
+    assert larger.loss == scratch.loss and larger.model == scratch.model and larger.predict == scratch.predict
 
 
 def changed(one: Recipe, other: Recipe) -> set[tuple[str, str]]:
