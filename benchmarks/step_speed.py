@@ -1,11 +1,12 @@
-"""What makes a training step cheaper on this processor: bfloat16, smaller images, a fused optimizer, one averaging?
+"""What makes a step cheaper on this processor: bfloat16, small images, a fused optimizer, one averaging, memory order?
 
     OMP_WAIT_POLICY=PASSIVE python benchmarks/step_speed.py --backbones regnetx_004 --threads 1 --rounds 9
 
 Every round takes, in turn, a few steps of each kind: float32 at 128×96, which is the measure, bfloat16
 (`train.precision = "bf16-mixed"`), and bfloat16 on images of three quarters and of half the side (`train.resizing`);
 then the optimizer's part alone (AdamW as torch chooses it on a CPU, and fused) and that of the averaged weights (tensor
-by tensor, and all at once). Each is fed one constant batch. Figures are medians over the rounds, quartiles in brackets;
+by tensor, and all at once), and last a prediction with weights and images in torch's own memory order and channels last
+(`Classifier.load`). Each is fed one constant batch. Figures are medians over the rounds, quartiles in brackets;
 ratios are taken within a round. bfloat16 pays only where the processor has instructions for it: `lscpu | grep bf16`.
 """
 
@@ -61,6 +62,23 @@ def an_averaging(network: torch.nn.Module, *, at_once: bool) -> Callable[[], Non
     return (lambda: average.update(network, 10_000)) if at_once else one_by_one
 
 
+def an_answer(network: torch.nn.Module, order: torch.memory_format) -> Callable[[], None]:
+    """A prediction; a batch sets BatchNorm's statistics, or numbers would fade until they are slow to compute with."""
+    network = copy.deepcopy(network).to(memory_format=order)
+    batch = torch.rand(BATCH, 3, HEIGHT, WIDTH)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+
+    @torch.inference_mode()
+    def answer() -> None:
+        network(batch)
+
+    answer()
+    network.eval()
+    return answer
+
+
 def seconds(do: Callable[[], None], times: int) -> float:
     began = time.perf_counter()
     for _ in range(times):
@@ -106,6 +124,11 @@ def main() -> None:
             "averaged weights, at once": an_averaging(network, at_once=True),
         }
         compare(averagings, options.rounds, 5 * options.steps)
+        answers = {
+            "a prediction, torch's memory order": an_answer(network, torch.contiguous_format),
+            "a prediction, channels last": an_answer(network, torch.channels_last),
+        }
+        compare(answers, options.rounds, options.steps)
 
 
 if __name__ == "__main__":
