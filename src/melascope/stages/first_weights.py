@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from melascope.config import ModelRecipe, Recipe
+from melascope.config import PACKAGE, ModelRecipe, Recipe, read_recipe
 from melascope.data.leakage import refuse_weights_that_saw
-from melascope.data.split import Split, merged_sides, read_sides, write_sides
-from melascope.errors import RecipeError
+from melascope.data.split import Split, merged_sides, read_sides
+from melascope.errors import RecipeError, RunError
 from melascope.files import sha256_file
-from melascope.models.packaged_weights import PREFIX, packaged_file
+from melascope.models.backbones import BACKBONES
+from melascope.models.packaged_weights import packaged_file
 from melascope.tables.lesions import LesionTable
 from melascope.tables.runs import RunDirectory
 
@@ -18,9 +19,7 @@ from melascope.tables.runs import RunDirectory
 def anchored(recipe: Recipe) -> Recipe:
     """The recipe with an absolute path of its first weights: a resume may be asked for from another folder."""
     init = recipe.model.init
-    if not init or init.startswith(PREFIX):
-        return recipe
-    return with_init(recipe, str(Path(init).absolute()))
+    return recipe if not init or init.startswith(PACKAGE) else with_init(recipe, str(Path(init).absolute()))
 
 
 def with_init(recipe: Recipe, init: str) -> Recipe:
@@ -28,42 +27,70 @@ def with_init(recipe: Recipe, init: str) -> Recipe:
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"init": init, "pretrained": False})})
 
 
+def same_but_for_the_place(one: Recipe, other: Recipe) -> bool:
+    """Whether two recipes are equal, wherever the first weights that they name lie: folders of runs may be moved."""
+    names = [Path(recipe.model.init).name for recipe in (one, other)]
+    return names[0] == names[1] and with_init(one, "") == with_init(other, "")
+
+
 def run_of(init: str) -> RunDirectory | None:
-    """The run whose weights `model.init` names, by its folder or by a file in it."""
-    path = Path(init)
-    if not init or init.startswith(PREFIX):
+    """The run whose weights `model.init` names, by its folder or by a file in it.
+
+    Raises
+    ------
+    RunError : the folder is no run's.
+    """
+    if not init or init.startswith(PACKAGE):
         return None
+    path = Path(init).resolve()
     if path.is_dir():
         return RunDirectory.open(path)
-    run = RunDirectory(path.absolute().parent.parent)
-    return run if path.absolute().parent == run.checkpoints and run.facts.is_file() else None
+    run = RunDirectory(path.parent.parent)
+    return run if path.parent == run.checkpoints and run.facts.is_file() else None
 
 
-def check_first_weights(run: RunDirectory, recipe: Recipe, split: Split, table: LesionTable) -> None:
-    """Refuse another run's weights that knew this run's test images, and keep what they did know.
+def check_first_weights(recipe: Recipe, split: Split, table: LesionTable) -> dict[str, str]:
+    """Refuse first weights that cannot be had, or that knew this run's test images.
 
-    What an earlier run's own first weights had learned from counts too. It is written to `knew_before.csv`, so that it
-    is still told when the earlier run is gone. A resumed training has weights of its own.
+    Returns
+    -------
+    knew : side, `train` or `val`, of each image that another run's weights, or what those began with, learned from or
+        were chosen by; kept as `RunDirectory.knew_before`, so that it is still told when that run is gone
 
     Raises
     ------
     SplitError : see `refuse_weights_that_saw`.
-    RecipeError : the earlier run was packed, and holds no weights that can be trained.
-    RunError : the folder is no run's.
+    RecipeError : the file or package is not there, or the run was packed and holds no weights that can be trained.
+    RunError : the folder is no run's, or lacks its split.
     """
+    described(recipe.model)
     earlier = run_of(recipe.model.init)
-    if earlier is None or (run.checkpoints / "last.json").is_file():
-        return
-    if not earlier.has_weights():
-        raise RecipeError(
-            "The first weights shall come from a packed run, which holds a graph and no weights that can be trained.",
-            where=earlier.root,
-            expected="a run directory as melascope train leaves it, or a safetensors file",
-            fix="name the run that was packed; its run.json tells it under packed.from",
-        )
-    sides = merged_sides([read_sides(path) for path in (earlier.split, earlier.knew_before) if path.is_file()])
+    if earlier is None:
+        return {}
+    sides = _sides_known_to(earlier)
     refuse_weights_that_saw(sides, earlier.root, table, split)
-    write_sides(run.knew_before, {image_id: side for image_id, side in sides.items() if side in ("train", "val")})
+    return {image_id: side for image_id, side in sides.items() if side in ("train", "val")}
+
+
+def _sides_known_to(run: RunDirectory) -> dict[str, str]:
+    """Side of every image in a run and in those from which its weights came."""
+    if not run.split.is_file():
+        raise RunError(
+            "The run whose weights shall be the first ones lacks its split: nobody knows what it learned from.",
+            where=run.split,
+            fix="copy the whole run directory, or name the weights file itself from another folder, at your own risk",
+        )
+    sides = [read_sides(run.split)]
+    if run.knew_before.is_file():
+        sides.append(read_sides(run.knew_before))
+    elif run.recipe.is_file() and (earlier := run_of(_init_of(run))):  # a run of melascope before it wrote that down
+        sides.append(_sides_known_to(earlier))
+    return merged_sides(sides)
+
+
+def _init_of(run: RunDirectory) -> str:
+    init = read_recipe(run.recipe).model.init
+    return init if Path(init).exists() else ""
 
 
 def described(recipe: ModelRecipe) -> dict[str, Any]:
@@ -72,13 +99,34 @@ def described(recipe: ModelRecipe) -> dict[str, Any]:
     Returns
     -------
     facts : `kind` (random, imagenet, package, run or file), `name`, and `sha256` of the file where there is one
+
+    Raises
+    ------
+    RecipeError, RunError : see `check_first_weights`.
     """
-    if recipe.init.startswith(PREFIX):
-        name = recipe.init.removeprefix(PREFIX)
+    init = recipe.init
+    if init.startswith(PACKAGE):
+        name = init.removeprefix(PACKAGE)
         return {"kind": "package", "name": name, "sha256": sha256_file(packaged_file(name))}
-    if not recipe.init:
-        return {"kind": "imagenet", "name": recipe.backbone} if recipe.pretrained else {"kind": "random", "name": ""}
-    path, earlier = Path(recipe.init), run_of(recipe.init)
+    if not init and recipe.pretrained:
+        return {"kind": "imagenet", "name": BACKBONES.get(recipe.backbone, recipe.backbone)}
+    if not init:
+        return {"kind": "random", "name": ""}
+    earlier, path = run_of(init), Path(init)
+    if earlier and not earlier.has_weights():
+        raise RecipeError(
+            "The first weights shall come from a packed run, which holds a graph and no weights that can be trained.",
+            where=earlier.root,
+            expected="a run directory as melascope train leaves it, or a safetensors file",
+            fix="name the run that was packed; its run.json tells it under packed.from",
+        )
     file = earlier.checkpoint()[1] if earlier and path.is_dir() else path
+    if not file.is_file():
+        raise RecipeError(
+            "The init file is missing.",
+            where=path,
+            expected=f"a safetensors file, a run's directory, or {PACKAGE}NAME of a package of weights",
+            fix="correct model.init",
+        )
     facts = {"name": earlier.name if earlier else path.name, "sha256": sha256_file(file)}
     return {"kind": "run" if earlier else "file", **facts}

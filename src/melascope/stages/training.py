@@ -20,9 +20,9 @@ import torch
 
 from melascope import __version__
 from melascope.classes import CLASSES, MEL
-from melascope.config import Recipe, doubts_about, read_recipe, recipe_toml
+from melascope.config import PACKAGE, Recipe, doubts_about, read_recipe, recipe_toml
 from melascope.data.sources.image_folder import Labels
-from melascope.data.split import Split, read_split
+from melascope.data.split import Split, read_split, write_sides
 from melascope.errors import MelascopeError, RecipeError, RunError, SplitError
 from melascope.evaluation.metrics import METRICS, Sample, Tally
 from melascope.evaluation.operating_point import choose_operating_point
@@ -131,6 +131,8 @@ def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto
     fresh : the run was made just now by `start_run`; if its data or recipe are refused, nothing of it stays behind
     """
     recipe, facts = read_recipe(run.recipe), run.read_facts()
+    begun = (run.checkpoints / "last.json").is_file()
+    adopted = begun and "trained_as" in facts
     with _nothing_left_if_refused(run) if fresh else nullcontext():
         dataset = Dataset.open(
             Path(facts["data"]),
@@ -140,24 +142,29 @@ def train_run(run: RunDirectory, reporter: Reporter, *, accelerator: str = "auto
             reporter=reporter,
         )
         split = _split_of(run, facts, dataset.table)
-        check_first_weights(run, recipe, split, dataset.table)
+        if not begun:
+            knew = check_first_weights(recipe, split, dataset.table)
+            if knew and is_first_process():
+                write_sides(run.knew_before, knew)
         store = dataset.pixels(recipe.input.width, recipe.input.height, reporter)
         data = _training_data(dataset.table, split, store.pixels)
         _check_selectable(recipe, data, dataset.table.lesion_key)
-    trainer = Trainer(recipe, data, run, validation_figures, accelerator=accelerator)
+        trainer = Trainer(recipe, data, run, validation_figures, accelerator=accelerator)
     if not trainer.first:
         trainer.fit()
         return run
     for doubt in doubts_about(recipe):
         reporter.say(f"note: {doubt}")
     (run.root / MANIFEST).unlink(missing_ok=True)  # from here on files change: the run is not complete
-    if not facts.get("trained_as"):
+    if not adopted:
+        if not begun:  # a kill may have fallen between the facts of a training that was adopted and its weights
+            facts = {key: value for key, value in facts.items() if key not in ("trained_as", *HOW_IT_TRAINED)}
         facts = _with_this_start(facts, recipe, trainer, reporter)
     write_json(run.facts, facts)
     began = time.monotonic()
     with reporter.training(recipe.train.epochs) as bars:
         trainer.fit(bars)
-    if not facts.get("trained_as"):
+    if not adopted:
         facts |= {
             "device": trainer.device,
             "threads": torch.get_num_threads(),
@@ -228,6 +235,8 @@ def _with_this_start(facts: dict[str, Any], recipe: Recipe, trainer: Trainer, re
     if not trainer.state.step:
         first = {**described(recipe.model), "network_sha256": trainer.first_weights_sha256}
         return {**facts, "started_on": now, "first_weights": first}
+    if recipe.model.init.startswith(PACKAGE):  # begun by melascope before it wrote them down
+        facts = {"first_weights": described(recipe.model), **facts}
     now["may_differ"] = _why_not_exact(facts.get("started_on", facts), now)
     if now["may_differ"]:
         reporter.say(

@@ -57,7 +57,7 @@ def _facts(record: RunRecord) -> FactList:
     facts = [
         ("recipe", told("{name}, seed {seed}", name=Code(recipe.name), seed=str(recipe.seed))),
         ("network", told("{name}", name=Code(recipe.model.backbone))),
-        ("first weights", told(first_weights(record))),
+        ("first weights", first_weights(record)),
         ("input", told(f"whole image, stretched to {recipe.input.width} × {recipe.input.height} pixels")),
         ("loss", told("{name}", name=Code(recipe.loss.name))),
         ("training", told(optimiser(record))),
@@ -66,23 +66,26 @@ def _facts(record: RunRecord) -> FactList:
     return FactList(tuple(facts))
 
 
-def first_weights(record: RunRecord) -> str:
-    """Where a training began."""
+def first_weights(record: RunRecord) -> Text:
+    """Where a training began; names of files, runs and packages as they are."""
     recipe = record.recipe
     if recipe is None:
-        return NOT_DESCRIBED
-    told_of = record.facts.get("first_weights")
-    if not isinstance(told_of, dict):  # a run of an older version
-        return "a file of weights" if recipe.model.init else "ImageNet" if recipe.model.pretrained else "random"
-    kind, name, sha256 = (str(told_of.get(key, "")) for key in ("kind", "name", "sha256"))
-    words = {
-        "random": "random",
-        "imagenet": f"ImageNet, by timm's {name}",
-        "package": f"ImageNet, from the Python package {name}",
-        "run": f"those of run {name}",
-        "file": f"the file {name}",
-    }
-    return words.get(kind, kind) + (f" (SHA-256 {sha256[:12]}…)" if sha256 else "")
+        return told(NOT_DESCRIBED)
+    facts = record.facts.get("first_weights")
+    if not isinstance(facts, dict):  # a run of melascope before it wrote them down
+        return told("a file of weights" if recipe.model.init else "ImageNet" if recipe.model.pretrained else "random")
+    kind, name, sha256 = (str(facts.get(key, "")) for key in ("kind", "name", "sha256"))
+    words = told(_FIRST_WEIGHTS.get(kind, "{name}"), name=Code(name))
+    return (*words, *told(" (SHA-256 {sha256})", sha256=Code(f"{sha256[:12]}…"))) if sha256 else words
+
+
+_FIRST_WEIGHTS = {
+    "random": "random",
+    "imagenet": "ImageNet, by timm's {name}",
+    "package": "ImageNet, from the Python package {name}",
+    "run": "those of run {name}",
+    "file": "the file {name}",
+}
 
 
 def optimiser(record: RunRecord) -> str:
