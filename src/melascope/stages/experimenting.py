@@ -144,8 +144,8 @@ def _state_of(place: Place, listed: dict[str, Any]) -> dict[str, Any]:
     """What `experiment.json` knows: the list, the data and which run belongs to which training."""
     begun = {
         "list": listed,
-        "data": str(place.data.absolute()),
-        "split": str(place.split.absolute()),
+        "data": str(place.data.resolve()),
+        "split": str(place.split.resolve()),
         "split_sha256": sides_sha256(read_sides(place.split)),
         "held_out_lesions": sorted(place.held_out_lesions),
     }
@@ -168,7 +168,8 @@ def _state_of(place: Place, listed: dict[str, Any]) -> dict[str, Any]:
 
 
 def _told_by_its_runs(out: Path, state: dict[str, Any]) -> dict[str, Any]:
-    """A state that melascope wrote before it kept split and held-out lesions: its runs know them."""
+    """A state of a melascope that kept neither split nor held-out lesions, nor paths without detours: its runs know."""
+    state = {**state, "data": str(Path(state["data"]).resolve())}
     runs = [RunDirectory(out / "runs" / name) for name in state["runs"].values()]
     runs = [run for run in runs if run.facts.is_file()]
     if "split_sha256" in state or not runs:
