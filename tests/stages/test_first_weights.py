@@ -14,10 +14,10 @@ from melascope.data.sources import read_dataset
 from melascope.data.split import make_split, read_sides, read_split, write_sides
 from melascope.errors import RecipeError, RunError, SplitError
 from melascope.files import sha256_file, write_text
+from melascope.models import backbones
 from melascope.report.document import plain
 from melascope.report.run_record import RunRecord
 from melascope.report.sections.training import first_weights
-from melascope.stages import first_weights as stage
 from melascope.stages import training
 from melascope.stages.first_weights import anchored, check_first_weights, described, run_of, with_init
 from melascope.stages.reporting import Reporter
@@ -104,7 +104,7 @@ def test_each_kind_is_described(earlier, recipe, tmp_path, monkeypatch):
     weights = earlier.checkpoint()[1]
     loose = Path(shutil.copy(weights, tmp_path / "loose.safetensors"))
     sha256 = sha256_file(weights)
-    monkeypatch.setattr(stage, "packaged_file", lambda _: weights)
+    monkeypatch.setattr(backbones, "packaged_file", lambda _: weights)
     found = [described(with_init(recipe, str(init)).model) for init in (earlier.root, weights, loose, "package:some")]
     assert found == [
         {"kind": "run", "name": "earlier", "sha256": sha256},

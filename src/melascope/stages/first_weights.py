@@ -10,8 +10,7 @@ from melascope.data.leakage import refuse_weights_that_saw
 from melascope.data.split import Split, merged_sides, read_sides
 from melascope.errors import RecipeError, RunError
 from melascope.files import sha256_file
-from melascope.models.backbones import BACKBONES
-from melascope.models.packaged_weights import packaged_file
+from melascope.models.backbones import BACKBONES, init_file
 from melascope.tables.lesions import LesionTable
 from melascope.tables.runs import RunDirectory
 
@@ -105,14 +104,11 @@ def described(recipe: ModelRecipe) -> dict[str, Any]:
     RecipeError, RunError : see `check_first_weights`.
     """
     init = recipe.init
-    if init.startswith(PACKAGE):
-        name = init.removeprefix(PACKAGE)
-        return {"kind": "package", "name": name, "sha256": sha256_file(packaged_file(name))}
     if not init and recipe.pretrained:
         return {"kind": "imagenet", "name": BACKBONES.get(recipe.backbone, recipe.backbone)}
     if not init:
         return {"kind": "random", "name": ""}
-    earlier, path = run_of(init), Path(init)
+    earlier = run_of(init)
     if earlier and not earlier.has_weights():
         raise RecipeError(
             "The first weights shall come from a packed run, which holds a graph and no weights that can be trained.",
@@ -120,13 +116,9 @@ def described(recipe: ModelRecipe) -> dict[str, Any]:
             expected="a run directory as melascope train leaves it, or a safetensors file",
             fix="name the run that was packed; its run.json tells it under packed.from",
         )
-    file = earlier.checkpoint()[1] if earlier and path.is_dir() else path
-    if not file.is_file():
-        raise RecipeError(
-            "The init file is missing.",
-            where=path,
-            expected=f"a safetensors file, a run's directory, or {PACKAGE}NAME of a package of weights",
-            fix="correct model.init",
-        )
-    facts = {"name": earlier.name if earlier else path.name, "sha256": sha256_file(file)}
-    return {"kind": "run" if earlier else "file", **facts}
+    sha256 = sha256_file(init_file(init))
+    if init.startswith(PACKAGE):
+        return {"kind": "package", "name": init.removeprefix(PACKAGE), "sha256": sha256}
+    if earlier:
+        return {"kind": "run", "name": earlier.name, "sha256": sha256}
+    return {"kind": "file", "name": Path(init).name, "sha256": sha256}
