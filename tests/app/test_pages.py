@@ -94,7 +94,7 @@ def test_the_page_of_the_shipped_model_says_whose_it_is_and_shows_no_picture_of_
     run = reference_run()
     answerer = Answerer.open(run, Reporter.silent())
     page = pages.page_html(answerer, max_bytes=2**20, keeps=False)
-    assert f"the reference model that melascope ships ({run.name}), an early one, for research only" in page
+    assert f"the reference model that melascope ships ({run.name}), for research only" in page
     assert "CC BY-NC 4.0" in page and "Their pictures are not part of this model" in page
     assert '"validation_pictures":false' in page.replace(" ", "") and what_it_buys(run, answerer.point)[0] in page
     with TestClient(create_app(answerer), base_url="http://127.0.0.1") as client:

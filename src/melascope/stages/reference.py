@@ -37,4 +37,4 @@ def is_reference(run: RunDirectory) -> bool:
 
 def reference_words(run: RunDirectory) -> str:
     """Which model answers, in words."""
-    return f"the reference model that melascope ships ({run.name}), an early one, for research only"
+    return f"the reference model that melascope ships ({run.name}), for research only"
