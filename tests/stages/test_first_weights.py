@@ -19,7 +19,14 @@ from melascope.report.document import plain
 from melascope.report.run_record import RunRecord
 from melascope.report.sections.training import first_weights
 from melascope.stages import training
-from melascope.stages.first_weights import anchored, check_first_weights, described, run_of, with_init
+from melascope.stages.first_weights import (
+    anchored,
+    check_first_weights,
+    described,
+    run_of,
+    same_but_for_the_place,
+    with_init,
+)
 from melascope.stages.reporting import Reporter
 from melascope.stages.training import start_run, train_run
 from melascope.tables.runs import RunDirectory
@@ -166,6 +173,16 @@ def test_a_report_tells_them_as_they_are(recipe, facts, says):
     object.__setattr__(record, "recipe", recipe)
     object.__setattr__(record, "facts", {"first_weights": facts} if facts else {})
     assert plain(first_weights(record)) == says
+
+
+def test_recipes_are_the_same_wherever_their_first_weights_lie_and_in_nothing_else(recipe):
+    here, there = (with_init(recipe, f"{folder}/weights.safetensors") for folder in ("a", "/b"))
+    assert same_but_for_the_place(here, there) and same_but_for_the_place(recipe, recipe)
+    assert not same_but_for_the_place(here, with_init(recipe, "a/others.safetensors"))
+    assert not same_but_for_the_place(here, recipe)
+    hub = recipe.model_copy(update={"model": recipe.model.model_copy(update={"pretrained": True})})
+    assert not same_but_for_the_place(hub, recipe)
+    assert not same_but_for_the_place(here, there.model_copy(update={"seed": 2}))
 
 
 def test_a_package_is_no_path(recipe):

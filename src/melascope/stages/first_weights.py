@@ -28,8 +28,9 @@ def with_init(recipe: Recipe, init: str) -> Recipe:
 
 def same_but_for_the_place(one: Recipe, other: Recipe) -> bool:
     """Whether two recipes are equal, wherever the first weights that they name lie: folders of runs may be moved."""
-    names = [Path(recipe.model.init).name for recipe in (one, other)]
-    return names[0] == names[1] and with_init(one, "") == with_init(other, "")
+    alike = one.model.model_copy(update={"init": other.model.init})  # whether weights are pretrained stays as it is
+    same_name = Path(one.model.init).name == Path(other.model.init).name
+    return same_name and one.model_copy(update={"model": alike}) == other
 
 
 def run_of(init: str) -> RunDirectory | None:
