@@ -92,6 +92,13 @@ def test_what_the_first_weights_of_the_first_weights_knew_counts(earlier, recipe
         check_first_weights(with_init(recipe, str(earlier.root)), split, table)
 
 
+def test_a_split_that_nobody_can_read_tells_nothing(earlier, recipe, table, split):
+    for text, says in (("image_id,split\na,training\n", "Unknown split 'training'"), ("id,side\na,b\n", "no column")):
+        write_text(earlier.split, text)
+        with pytest.raises(SplitError, match=says):
+            check_first_weights(with_init(recipe, str(earlier.root)), split, table)
+
+
 def test_weights_that_cannot_be_had_are_refused_before_anything_is_decoded(earlier, recipe, table, split, tmp_path):
     earlier.split.unlink()
     with pytest.raises(RunError, match="lacks its split"):

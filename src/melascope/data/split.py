@@ -150,9 +150,17 @@ def read_split(path: Path, table: LesionTable, held_out_lesions: Iterable[str] =
 
 
 def read_sides(path: Path) -> dict[str, str]:
-    """Side of each image in a CSV with `image_id` and `split`, of whatever data set; `SplitError` without them."""
+    """Side of each image in a CSV with `image_id` and `split`, of whatever data set.
+
+    Raises
+    ------
+    SplitError : it lacks a column, or has a side that is none of `SPLITS`.
+    """
     columns = read_csv_text(path, delimiter_of(path))
     _check_columns(columns, path)
+    unknown = sorted(set(columns["split"].tolist()) - set(SPLITS))
+    if unknown:
+        raise SplitError(f"Unknown split {unknown[0]!r}.", where=path, expected=f"one of {', '.join(SPLITS)}")
     return dict(zip(columns["image_id"].tolist(), columns["split"].tolist(), strict=True))
 
 
