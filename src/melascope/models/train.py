@@ -22,6 +22,7 @@ from melascope.models.backbones import build_network
 from melascope.models.batch import training_batch
 from melascope.models.checkpoint import digest_of, load_training_state, save_checkpoint
 from melascope.models.classifier import predict_logits
+from melascope.models.head import with_centred_head
 from melascope.models.interruption import Interruption
 from melascope.models.losses import Loss, build_loss
 from melascope.models.order import batches, epoch_order, key
@@ -312,7 +313,8 @@ class Trainer:
         if which == "last":
             average = self._bare() if self.average else None  # what is kept stands in `weights`, this beside it
             training = {"optimizer": self.optimizer, "scaler": self.fabric.strategy.precision, "unaveraged": average}
-        save_checkpoint(self.run.checkpoints, which, self._kept(), self._card(), **training)
+        kept = self._kept() if which == "last" else with_centred_head(self._kept())  # training goes on as it was
+        save_checkpoint(self.run.checkpoints, which, kept, self._card(), **training)
         self._saved_at = time.monotonic()
 
     def _card(self) -> dict[str, Any]:
