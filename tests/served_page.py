@@ -29,6 +29,7 @@ from melascope.stages.answering import Answerer
 from melascope.stages.looking import Looker
 from melascope.tables.cell_places import EVEN
 from melascope.tables.likeness import LikenessStore
+from melascope.tables.map_scores import UNTESTED
 from melascope.tables.runs import CheckpointCard, RunDirectory
 
 WIDTH, HEIGHT = 48, 36
@@ -110,7 +111,7 @@ def build_world(root: Path) -> World:
         thumbnail_end=np.cumsum([len(one) for one in jpegs]), thumbnails=np.frombuffer(b"".join(jpegs), np.uint8),
     )  # fmt: skip
     looker = Looker("set", CARD, "gradcam", "last", "logit per cell", EVEN, look)
-    answerer = Answerer(RunDirectory(root), "phantom", looker, POINT, store, fitted, threading.Lock())
+    answerer = Answerer(RunDirectory(root), "phantom", looker, UNTESTED, POINT, store, fitted, threading.Lock())
     return World(train, validation, answerer)
 
 

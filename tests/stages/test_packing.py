@@ -8,21 +8,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from melascope.app.pages import page_html
 from melascope.config import read_recipe, recipe_toml
 from melascope.errors import ExportError, OutputError, RunError
 from melascope.evaluation.evaluate import Evaluation
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.files import read_json, write_json, write_text
-from melascope.stages import packing
+from melascope.stages import map_tests, packing
 from melascope.stages.answering import Answerer
 from melascope.stages.asking import own_images
 from melascope.stages.engines import open_engine
-from melascope.stages.explained import describe
-from melascope.stages.explaining import Explainer
+from melascope.stages.explained import describe, panel
+from melascope.stages.explaining import Explainer, explain_images
 from melascope.stages.packing import Packed, pack_run
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import read_images
 from melascope.tables.likeness import LikenessStore
+from melascope.tables.map_scores import GateCheck, MapTests
 from melascope.tables.predictions import Predictions
 from melascope.tables.runs import RunDirectory
 
@@ -35,6 +37,11 @@ def run(finished, tmp_path_factory) -> RunDirectory:
     write_text(run.recipe, recipe_toml(recipe))
     card = run.card().model_copy(update={"recipe": recipe.model_dump(mode="json")})
     write_json(run.checkpoints / "best.json", card.model_dump(mode="json"))
+    with pytest.MonkeyPatch.context() as few:
+        for name, value in (("SANITY_IMAGES", 4), ("RANDOMISATIONS", 1), ("HEAD_IMAGES", 30)):
+            few.setattr(map_tests, name, value)
+        tests = map_tests.run_map_tests(run, Reporter.silent(), split="val", images=2, draws=50)
+    replace(tests, gate=(GateCheck("whole network random", "+0.3", "within ± 0.2", False),)).write(run.map_tests)
     return run
 
 
@@ -85,6 +92,21 @@ def test_likeness_and_neighbours_are_nearly_the_same(run, packed):
     np.testing.assert_allclose(light.similarity(features), whole.similarity(features), atol=0.01)
     answerer = Answerer.open(RunDirectory.open(packed.root), Reporter.silent())
     assert answerer.as_json(answerer.answer(np.zeros((20, 30, 3), np.uint8)))["run"] == "small-1"
+
+
+def test_what_the_gate_found_travels_with_the_maps(place, run, packed, tmp_path):
+    made = RunDirectory.open(packed.root)
+    tests = MapTests.read(made.map_tests)
+    assert {one.group for one in tests.figures if one.test != "sanity"} == {"all"} and not tests.passed
+    assert "whole network random" in (packed.root / "MODEL_CARD.md").read_text()
+    table = read_images(place / "phantom").subset(np.arange(1))
+    explain_images(made, table, tmp_path, Reporter.silent())
+    assert read_json(tmp_path / "manifest.json")["sanity"].startswith("SANITY GATE FAILED (whole network random: +0.3")
+    ((one,), _) = next(Explainer(made).explain(table))
+    assert one.insane and panel(one).shape[0] > panel(replace(one, insane=False)).shape[0], "the picture says so too"
+    answerer = Answerer.open(made, Reporter.silent())
+    page = page_html(answerer, max_bytes=2**20, keeps=False)
+    assert page.count("SANITY GATE FAILED") == 2, "in words, and beside each map"
 
 
 def test_explaining_warns_of_a_strange_picture_alone(place, packed):

@@ -5,8 +5,9 @@ import csv
 import pytest
 
 from melascope.errors import RunError
-from melascope.tables.map_scores import GateCheck, MapFigure, MapTests, csv_of
+from melascope.tables.map_scores import READ_NOTHING, UNTESTED, GateCheck, MapFigure, MapTests, Sanity, csv_of
 from melascope.tables.results import Estimate, NotApplicable
+from melascope.tables.runs import RunDirectory
 
 FIGURES = (
     MapFigure("lesion mask", "share_inside", "predicted", "all", "", Estimate(0.5, 0.4, 0.6, 100, 70)),
@@ -37,6 +38,42 @@ def test_a_figure_is_found_by_its_name():
 @pytest.mark.parametrize(("gate", "passed"), [((), False), ((GateCheck("a", "", "", False),), False)])
 def test_a_gate_without_conditions_is_not_passed(gate, passed):
     assert MapTests({}, (), gate).passed is passed
+
+
+ABOUT = {"checkpoint_sha256": "a" * 64, "method": "gradcam", "layer": "bn2"}
+
+
+def _told(root, **asked) -> Sanity:
+    asked = {**ABOUT, **asked}
+    return Sanity.of(RunDirectory(root), asked["checkpoint_sha256"], method=asked["method"], layer=asked["layer"])
+
+
+@pytest.mark.parametrize(("passed", "word"), [(True, "Sanity gate passed"), (False, "SANITY GATE FAILED")])
+def test_whoever_looks_at_a_map_is_told_what_the_gate_found(tmp_path, passed, word):
+    gate = (GateCheck("whole network random", "+0.05", "within 0.2", True), GateCheck("labels", "+0.3", "", passed))
+    MapTests(ABOUT, FIGURES, gate).write(tmp_path / "map_tests")
+    found = _told(tmp_path)
+    assert found.passed is passed and found.words.startswith(word) and "whole network random: +0.05" in found.words
+    assert (READ_NOTHING in found.words) is not passed
+
+
+@pytest.mark.parametrize("other", [{"checkpoint_sha256": "b" * 64}, {"method": "hirescam"}, {"layer": "blocks.4"}])
+def test_tests_of_other_maps_say_nothing_of_these(tmp_path, other):
+    assert _told(tmp_path) == UNTESTED
+    MapTests(ABOUT, FIGURES, TESTS.gate).write(tmp_path / "map_tests")
+    assert _told(tmp_path).passed and _told(tmp_path, **other) == UNTESTED
+
+
+def test_a_broken_file_says_nothing_and_says_so(tmp_path):
+    (tmp_path / "map_tests").mkdir()
+    (tmp_path / "map_tests" / "map_tests.json").write_text("{}")
+    found = _told(tmp_path)
+    assert found.passed is None and "cannot be read" in found.words
+
+
+def test_in_short_the_gate_and_the_usual_figures_are_left(tmp_path):
+    short = TESTS.in_short()
+    assert short.gate == TESTS.gate and short.figures == (FIGURES[0], FIGURES[2])
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"schema_version": 99}', "not json"])

@@ -73,6 +73,7 @@ def page_html(answerer: Answerer, *, max_bytes: int, keeps: bool) -> str:
         "threshold": point.threshold,
         "ticks": _ticks(point.threshold),
         "validation_pictures": answerer.store.has_thumbnails,
+        "map_doubt": answerer.sanity.words if answerer.sanity.passed is False else "",
     }
     return (
         _templates()
@@ -85,6 +86,7 @@ def page_html(answerer: Answerer, *, max_bytes: int, keeps: bool) -> str:
             source=answerer.source,
             card=answerer.looker.card,
             looker=answerer.looker,
+            sanity=answerer.sanity,
             point=point,
             p_name=p_name,
             store=answerer.store,

@@ -23,7 +23,7 @@ def show_map_tests(run: Path, out: Path | None, *, split: str, images: int, meth
     from melascope.tables.runs import RunDirectory
 
     opened = RunDirectory.open(run)
-    folder = out or opened.root / "map_tests"
+    folder = out or opened.map_tests
     tests = run_map_tests(
         opened, Reporter(), split=split, images=images, method=method, segmenter=segmenter, out=folder
     )

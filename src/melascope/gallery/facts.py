@@ -11,6 +11,7 @@ from melascope.classes import MEL
 from melascope.evaluation.operating_point import OperatingPoint
 from melascope.gallery.outcomes import HELD_OUT
 from melascope.tables.lesions import LesionTable
+from melascope.tables.map_scores import UNTESTED, Sanity
 from melascope.tables.maps import REFERENCE, MapStore
 from melascope.tables.predictions import Predictions
 from melascope.tables.results import Figure
@@ -45,6 +46,7 @@ class GalleryFacts:
     method, layer : of the maps
     map_width, map_height : their true resolution, in cells
     input_width, input_height : pixels that the model saw
+    sanity : what the sanity gate said of these maps
     caveats : sentences about what could not be checked
     """
 
@@ -62,6 +64,7 @@ class GalleryFacts:
     map_height: int
     input_width: int
     input_height: int
+    sanity: Sanity
     caveats: tuple[str, ...] = ()
 
     @property
@@ -76,6 +79,7 @@ def gallery_facts(
     table: LesionTable,
     *,
     run: str,
+    sanity: Sanity = UNTESTED,
     backbone: str = "",
     headline: Sequence[tuple[str, Figure]] = (),
 ) -> GalleryFacts:
@@ -100,8 +104,13 @@ def gallery_facts(
         map_height=maps.maps.shape[2],
         input_width=maps.input_width,
         input_height=maps.input_height,
-        caveats=(*operating_point.check_fits(predictions), *_rounding(maps)),
+        sanity=sanity,
+        caveats=(*operating_point.check_fits(predictions), *_rounding(maps), *_insane(sanity)),
     )
+
+
+def _insane(sanity: Sanity) -> tuple[str, ...]:
+    return (sanity.words,) if sanity.passed is False else ()
 
 
 def _rounding(maps: MapStore) -> tuple[str, ...]:

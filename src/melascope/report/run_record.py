@@ -18,6 +18,7 @@ from melascope.evaluation.record import EVALUATION_FILE, Evaluation
 from melascope.files import read_json
 from melascope.report.document import Gap
 from melascope.report.traces import Traces
+from melascope.tables.map_scores import FILE as MAP_TESTS_FILE
 from melascope.tables.map_scores import MapTests
 from melascope.tables.predictions import Predictions
 from melascope.tables.runs import CheckpointCard, RunDirectory, read_card
@@ -181,11 +182,10 @@ def _likeness(run: RunDirectory, point: OperatingPoint) -> dict[str, Any] | Gap:
 
 def _map_tests(run: RunDirectory, point: OperatingPoint) -> MapTests | Gap:
     gap = Gap("What the maps are worth", "melascope explain RUN --test")
-    folder = run.root / "map_tests"
-    if not (folder / "map_tests.json").is_file():
+    if not (run.map_tests / MAP_TESTS_FILE).is_file():
         return gap
     try:
-        tests = MapTests.read(folder)
+        tests = MapTests.read(run.map_tests)
     except RunError as error:
         return Gap(gap.what, gap.command, error.found)
     other = _other_model(tests.facts, point)

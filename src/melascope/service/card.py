@@ -56,7 +56,7 @@ class ModelCard(Strict):
     operating_point: dict[str, Any] = Field(description="Chosen on validation images, then frozen.")
     promise: str = Field(description="What validation lets us expect of new lesions like its own.")
     likeness: LikenessCard
-    maps: dict[str, str] = Field(description="Method, layer and unit of the maps.")
+    maps: dict[str, str] = Field(description="Of the maps: method, layer, unit, and what the sanity gate said.")
     card: list[CardPart] = Field(description="Empty where the run was not evaluated; `not_described` says why.")
     not_described: str = ""
 
@@ -86,7 +86,7 @@ def card_of(answerer: Answerer, model: ModelName) -> ModelCard:
             n_target_images=store.n_target,
             n_target_images_refused=store.n_target_refused,
         ),
-        maps={"method": looker.method, "layer": looker.layer, "unit": looker.unit},
+        maps={"method": looker.method, "layer": looker.layer, "unit": looker.unit, "sanity": answerer.sanity.words},
         card=parts,
         not_described=why,
     )

@@ -21,6 +21,7 @@ from melascope.stages.looking import Looker, Seen
 from melascope.stages.reporting import Reporter
 from melascope.tables.cell_places import CellPlaces
 from melascope.tables.likeness import LikenessStore
+from melascope.tables.map_scores import Sanity
 from melascope.tables.probabilities import probabilities_from_logits, steady
 from melascope.tables.runs import RunDirectory
 
@@ -138,11 +139,13 @@ class Answerer:
     Parameters
     ----------
     source : row of `data.sources.SOURCES` that the run learned from
+    sanity : what the sanity gate said of its maps
     """
 
     run: RunDirectory
     source: str
     looker: Looker
+    sanity: Sanity
     point: OperatingPoint
     store: LikenessStore
     likeness: Likeness
@@ -173,7 +176,8 @@ class Answerer:
         if store is None:
             store = build_likeness(run, looker, point, reporter, data=data)
         source = run.read_facts()["source"]
-        answerer = cls(run, source, looker, point, store, Likeness.of(store), threading.Lock())
+        sanity = Sanity.of(run, looker.card.weights_sha256, method=looker.method, layer=looker.layer)
+        answerer = cls(run, source, looker, sanity, point, store, Likeness.of(store), threading.Lock())
         answerer.answer(np.full((32, 32, 3), 128, np.uint8))  # the first pass of an engine takes longer
         return answerer
 

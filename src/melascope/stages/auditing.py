@@ -98,6 +98,7 @@ def audit_run(
         maps,
         table,
         run=run.name,
+        sanity=explainer.sanity,
         backbone=explainer.card.backbone,
         headline=headline,
     )

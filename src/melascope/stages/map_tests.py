@@ -111,7 +111,7 @@ def run_map_tests(
         raise ExplainError(f"Maps are not tested on {split!r}.", where="--split", expected=" or ".join(HELD_OUT))
     if images < 1:
         raise ExplainError(f"{images} images.", where="--images", expected="at least 1")
-    out = make_folder(Path(out or run.root / "map_tests"))
+    out = make_folder(Path(out or run.map_tests))
     tester = _Tester(run, reporter, method, make_folder(out / "parts"))
     held = tester.held(split, data, segmenter)
     store = tester.maps(held)

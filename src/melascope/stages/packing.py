@@ -26,9 +26,11 @@ from melascope.inference.session import MAPS, Session
 from melascope.models.export import write_card
 from melascope.report import model_card
 from melascope.report.build import Report
+from melascope.report.document import Gap
 from melascope.report.pages import report_markdown
 from melascope.report.run_record import read_run
 from melascope.report.sections import answer, calibration, classes, found, training
+from melascope.report.sections import maps as maps_section
 from melascope.stages.data import Dataset, folder_of, labels_of
 from melascope.stages.exporting import export_run
 from melascope.stages.likeness import build_likeness, counted
@@ -37,6 +39,7 @@ from melascope.stages.reporting import Reporter
 from melascope.tables.exports import KEY
 from melascope.tables.lesions import LesionTable
 from melascope.tables.likeness import LikenessStore
+from melascope.tables.map_scores import MapTests, Sanity
 from melascope.tables.predictions import Predictions
 from melascope.tables.results import NotApplicable
 from melascope.tables.runs import RunDirectory
@@ -117,6 +120,7 @@ def pack_run(run: RunDirectory, out: Path, reporter: Reporter, *, data: Path | N
         store = _light(job, LikenessStore.read(run.likeness), reporter)
         store.write(made.likeness)
         write_json(made.likeness.with_suffix(".json"), counted(store))
+        _tell_tests(job, made)
         write_text(made.root / "MODEL_CARD.md", card_text(made.root))
         shutil.copytree(made.root, draft, dirs_exist_ok=True)
         told = {"cost": cost.as_json(), "largest_map_difference": maps, "n_validation": len(job.validation)}
@@ -129,9 +133,10 @@ def card_text(root: Path) -> str:
     """The model card and the main figures of a run, as Markdown without plots."""
     record = read_run(root)
     words = ("sentence", "bullets", "table", "facts")
+    told = CARD_SECTIONS if isinstance(record.map_tests, Gap) else (*CARD_SECTIONS, maps_section.section)
     sections = tuple(
         replace(section, blocks=tuple(block for block in section.blocks if block.kind in words))
-        for section in (make(record) for make in (model_card.section, *CARD_SECTIONS))
+        for section in (make(record) for make in (model_card.section, *told))
     )
     text = report_markdown(Report(record.run.name, record.is_phantom, sections), record, root)
     return text.replace("# Report", f"# {record.run.name}", 1)
@@ -208,6 +213,13 @@ def _write_model(job: _Job, made: RunDirectory) -> None:
     for name in COPIED:
         if (job.run.root / name).is_file():
             shutil.copyfile(job.run.root / name, made.root / name)
+
+
+def _tell_tests(job: _Job, made: RunDirectory) -> None:
+    """What was found of these very maps, in short; half precision changes them by less than a cell's last digits."""
+    about, weights = job.halved.card.maps, job.run.card().weights_sha256
+    if about and Sanity.of(job.run, weights, method=about.method, layer=about.layer).passed is not None:
+        MapTests.read(job.run.map_tests).in_short().write(make_folder(made.map_tests))
 
 
 def _without_path(recipe: Recipe) -> Recipe:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,14 @@ from melascope.errors import RunError
 from melascope.files import read_json, write_json, write_text
 from melascope.tables.formulas import guarded
 from melascope.tables.results import Estimate, Figure, NotApplicable, figure_from_json
+from melascope.tables.runs import RunDirectory
 
 SCHEMA_VERSION = 1
+FILE = "map_tests.json"
+ABOUT = ("checkpoint_sha256", "method", "layer")
+"""Facts that tell whose maps were tested."""
+
+READ_NOTHING = "Read nothing into them."
 
 COLUMNS = ("test", "figure", "map_of", "group", "against", "value", "low", "high", "n", "n_lesions", "not_applicable")
 
@@ -83,6 +89,12 @@ class MapTests:
                 return one.figure
         raise KeyError((test, name, map_of, group, against))
 
+    def in_short(self) -> MapTests:
+        """The gate, and of the figures what a page tells: of all images, predicted class; and every stage's."""
+        usual = ("predicted", "all")
+        told = [one for one in self.figures if (one.map_of, one.group) == usual or one.test == "sanity"]
+        return replace(self, figures=tuple(told))
+
     def write(self, folder: Path) -> Path:
         """Write `map_tests.json` and, for spreadsheets, `figures.csv`; return the first's path."""
         write_text(folder / "figures.csv", csv_of(COLUMNS, [_row(one) for one in self.figures]))
@@ -93,12 +105,12 @@ class MapTests:
             "passed": self.passed,
             "figures": [{**_named(one), "figure": one.figure.as_json()} for one in self.figures],
         }
-        return write_json(folder / "map_tests.json", content)
+        return write_json(folder / FILE, content)
 
     @classmethod
     def read(cls, folder: Path) -> MapTests:
         """Read what `write` wrote; anything else is a `RunError`."""
-        path = Path(folder) / "map_tests.json"
+        path = Path(folder) / FILE
         content = read_json(path)
         try:
             if content["schema_version"] != SCHEMA_VERSION:
@@ -114,6 +126,39 @@ class MapTests:
                 expected=f"schema {SCHEMA_VERSION}",
                 fix="melascope explain RUN --test",
             ) from error
+
+
+@dataclass(frozen=True)
+class Sanity:
+    """What the sanity gate said of maps, for whoever looks at one.
+
+    Parameters
+    ----------
+    passed : None where these maps were never tested
+    words : the same in a sentence, with what was found
+    """
+
+    passed: bool | None
+    words: str
+
+    @classmethod
+    def of(cls, run: RunDirectory, checkpoint_sha256: str, *, method: str, layer: str) -> Sanity:
+        """Of the maps that one method makes of a run's weights at a layer; tests of other maps say nothing of them."""
+        if not (run.map_tests / FILE).is_file():
+            return UNTESTED
+        try:
+            tests = MapTests.read(run.map_tests)
+        except RunError as error:
+            return cls(None, error.found)
+        if tuple(tests.facts.get(name) for name in ABOUT) != (checkpoint_sha256, method, layer):
+            return UNTESTED
+        found = "; ".join(f"{check.name}: {check.found}, {check.expected}" for check in tests.gate)
+        if tests.passed:
+            return cls(True, f"Sanity gate passed: the maps change when the network is randomised ({found}).")
+        return cls(False, f"SANITY GATE FAILED ({found}): the maps do not hang on what was learnt. {READ_NOTHING}")
+
+
+UNTESTED = Sanity(None, "The sanity gate was not asked about these maps (melascope explain RUN --test).")
 
 
 def csv_of(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:

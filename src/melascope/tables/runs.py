@@ -65,6 +65,7 @@ class RunDirectory:
     operating_point = property(lambda self: self.root / "operating_point.json")
     evaluation = property(lambda self: self.root / "evaluation")
     maps = property(lambda self: self.root / "maps")
+    map_tests = property(lambda self: self.root / "map_tests")
     gallery = property(lambda self: self.root / "gallery")
     export = property(lambda self: self.root / "export")
     likeness = property(lambda self: self.root / "likeness.npz")

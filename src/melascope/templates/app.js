@@ -161,7 +161,7 @@ function stage(detail, answer, what) {
   const choice = (value, text) => make("label", null, make("input", { type: "radio", name: "map", value, checked: view.map === value, onchange: () => { view.map = value; paint(); } }), text);
   paint();
   return [
-    frame, make("p", { class: "tools" }, title), says, below,
+    frame, make("p", { class: "tools" }, title), says, about.map_doubt ? make("p", { class: "notice small" }, about.map_doubt) : "", below,
     make("fieldset", { class: "maps tools" }, make("legend", null, "Map of"), choice("", "none"),
       about.classes.map((name) => choice(name, name)), choice(CONTRAST, "why not melanoma?")),
     make("p", { class: "tools" }, make("label", null, "Opacity of the map ", make("input", { type: "range", id: "opacity", min: 0, max: 1, step: 0.05, value: view.opacity,
