@@ -29,7 +29,7 @@ from melascope.stages.answering import Answerer
 from melascope.stages.looking import Looker
 from melascope.tables.cell_places import EVEN
 from melascope.tables.likeness import LikenessStore
-from melascope.tables.map_scores import UNTESTED
+from melascope.tables.map_scores import Sanity
 from melascope.tables.runs import CheckpointCard, RunDirectory
 
 WIDTH, HEIGHT = 48, 36
@@ -43,6 +43,7 @@ CARD = CheckpointCard(
     input_width=WIDTH, input_height=HEIGHT, mean=(0.5,) * 3, std=(0.2,) * 3, epoch=1, step=1, figures={}, recipe={},
     source="phantom", dataset_fingerprint="", split_sha256="",
 )  # fmt: skip
+SANITY = Sanity(False, "SANITY GATE FAILED: these maps were drawn.")
 POINT = OperatingPoint(
     target=("mel",), threshold=THRESHOLD, rule="empirical", target_sensitivity=0.9, sensitivity=0.9, specificity=0.7,
     lesion_sensitivity=0.9, lesion_sensitivity_lower_bound=0.6, n_images=40, n_lesions=30, n_target_images=12,
@@ -111,7 +112,7 @@ def build_world(root: Path) -> World:
         thumbnail_end=np.cumsum([len(one) for one in jpegs]), thumbnails=np.frombuffer(b"".join(jpegs), np.uint8),
     )  # fmt: skip
     looker = Looker("set", CARD, "gradcam", "last", "logit per cell", EVEN, look)
-    answerer = Answerer(RunDirectory(root), "phantom", looker, UNTESTED, POINT, store, fitted, threading.Lock())
+    answerer = Answerer(RunDirectory(root), "phantom", looker, SANITY, POINT, store, fitted, threading.Lock())
     return World(train, validation, answerer)
 
 

@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from browser import chromium, listen, needs_chromium, serious_findings, until
 from melascope.explain.overlay import render_overlay
-from served_page import HOSTILE, HOSTILE_WORDS, look
+from served_page import HOSTILE, HOSTILE_WORDS, SANITY, look
 
 pytestmark = needs_chromium
 
@@ -91,6 +91,7 @@ def test_maps_are_switched_and_faded_and_told_in_words(page, good):
     assert "melanoma rather than" in page.inner_text("#map-says") and "green: for melanoma" in page.inner_text("#stage")
     page.check("input[name=map][value='']")
     assert page.is_hidden("#stage canvas")
+    assert page.inner_text("#stage .notice") == SANITY.warning, "beside every map, where the gate failed"
     page.eval_on_selector("#opacity", "one => { one.value = 0.4; one.dispatchEvent(new Event('input')); }")
     assert page.eval_on_selector("#stage canvas", "one => one.style.opacity") == "0.4"
 

@@ -19,7 +19,7 @@ from melascope.service import openapi
 from melascope.service.answers import ExplainAnswer, Health, PredictAnswer, Readiness
 from melascope.service.card import ModelCard
 from melascope.service.refusals import STATUS
-from served_page import as_bytes
+from served_page import SANITY, as_bytes
 
 
 def test_predict_says_what_the_run_says(served, world, good):
@@ -52,6 +52,7 @@ def test_explain_gives_all_maps_as_arrays(served, world, good):
     assert set(answer.maps.values) == set(CLASSES) and answer.maps.scale == 1
     assert answer.maps.values["mel"][0][0] == 1 and answer.maps.values["nv"][2][3] == 0.5
     assert answer.maps.method == "gradcam" and answer.maps.contrasted_class != "mel"
+    assert answer.maps.sanity == SANITY.words == served.ask("GET", "/v1/model-card").json()["maps"]["sanity"]
 
 
 @pytest.mark.parametrize(("form", "kind"), [("png", "PNG"), ("jpeg", "JPEG")])
@@ -59,6 +60,7 @@ def test_explain_draws_a_map_over_the_picture(served, world, good, form, kind):
     reply = served.ask("POST", f"/v1/explain?format={form}&class=nv", good)
     assert reply.status == 200 and reply.headers["content-type"] == f"image/{form}"
     assert reply.headers["x-melascope-notice"] == RESEARCH_ONLY and reply.headers["x-melascope-class"] == "nv"
+    assert reply.headers["x-melascope-map-sanity"] == "failed"
     rgb, own = decode_image(good, name=""), world.answerer.answer(decode_image(good, name="")).classified
     places = world.answerer.looker.places
     assert reply.body == encode_overlay(rgb, own.maps[CLASSES.index("nv")], scale=1, places=places, form=kind)

@@ -85,11 +85,11 @@ def test_the_command_prints_red_and_exits_with_3(finished, tested, tmp_path, mon
     monkeypatch.setattr(sanity.gate, "__defaults__", (2.0,))
     good = CliRunner().invoke(app, command)
     assert good.exit_code == 0, good.output
-    assert "PASSED" in good.output and json.loads((out / "manifest.json").read_text())["passed"] is True
+    assert "Sanity gate passed" in good.output and json.loads((out / "manifest.json").read_text())["passed"] is True
     assert {path.suffix for path in out.glob("map_*")} >= {".png", ".svg"}
     monkeypatch.setattr(sanity.gate, "__defaults__", (0.0,))
     bad = CliRunner().invoke(app, command)
-    assert bad.exit_code == 3 and "FAILED" in bad.output
+    assert bad.exit_code == 3 and "SANITY GATE FAILED" in bad.output and "melascope gallery" in bad.output
 
 
 @pytest.mark.parametrize("wrong", [{"split": "train"}, {"images": 0}])

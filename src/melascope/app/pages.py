@@ -73,7 +73,7 @@ def page_html(answerer: Answerer, *, max_bytes: int, keeps: bool) -> str:
         "threshold": point.threshold,
         "ticks": _ticks(point.threshold),
         "validation_pictures": answerer.store.has_thumbnails,
-        "map_doubt": answerer.sanity.words if answerer.sanity.passed is False else "",
+        "map_doubt": answerer.sanity.warning,
     }
     return (
         _templates()

@@ -31,6 +31,8 @@ def show_map_tests(run: Path, out: Path | None, *, split: str, images: int, meth
     finish(folder, tests)
     print_map_tests(tests, Console())
     print(f"tables and plots: {folder}")
+    if folder != opened.map_tests:
+        print(f"explain, gallery, page and service tell a verdict that lies in {opened.map_tests}, not this one")
+    next_command(f"melascope gallery {run}")  # a page of before does not tell this verdict
     if not tests.passed:
         raise typer.Exit(GATE_FAILED)
-    next_command(f"melascope gallery {run}")

@@ -63,6 +63,7 @@ def compose_panel(
     labels: Mapping[str, str] | None = None,
     unit: str = "logit per cell",
     notes: Sequence[str] = (),
+    warning: str = "",
     colormap: str = COLORMAP,
     opacity: float = OPACITY,
 ) -> np.ndarray:
@@ -80,6 +81,7 @@ def compose_panel(
     labels : what stands above a map in place of "evidence for NAME", by its name
     unit : of the maps, written at the colour bar
     notes : further lines below, e.g. the method
+    warning : stands on every map
 
     Returns
     -------
@@ -95,7 +97,7 @@ def compose_panel(
     }
     if mask is not None:
         pictures = {label: draw_outline(picture, mask) for label, picture in pictures.items()}
-    remarks = {titles[name]: _remark(name, values) for name, values in maps.items()}
+    remarks = {titles[name]: _remark(name, values, warning) for name, values in maps.items()}
     lines = [f"map resolution {_grid(maps)} cells, interpolated"]
     lines += [] if places.is_known else [f"where its cells lie is {places.source}"]
     lines += ["one scale for all maps shown"] if len(maps) > 1 else []
@@ -114,8 +116,8 @@ def _label(name: str, predicted: str) -> str:
     return f"evidence for {name}" + (f", {full}" if full else "") + (" (predicted)" if name == predicted else "")
 
 
-def _remark(name: str, values: np.ndarray) -> str:
-    return "" if np.max(values) > 0 else f"no positive evidence for {name}"
+def _remark(name: str, values: np.ndarray, warning: str) -> str:
+    return " · ".join(filter(None, (warning, "" if np.max(values) > 0 else f"no positive evidence for {name}")))
 
 
 def _grid(maps: Mapping[str, np.ndarray]) -> str:

@@ -47,7 +47,7 @@ class GalleryFacts:
     map_width, map_height : their true resolution, in cells
     input_width, input_height : pixels that the model saw
     sanity : what the sanity gate said of these maps
-    caveats : sentences about what could not be checked
+    caveats : sentences that a reader must know first: what could not be checked, what failed
     """
 
     run: str
@@ -105,12 +105,12 @@ def gallery_facts(
         input_width=maps.input_width,
         input_height=maps.input_height,
         sanity=sanity,
-        caveats=(*operating_point.check_fits(predictions), *_rounding(maps), *_insane(sanity)),
+        caveats=(*operating_point.check_fits(predictions), *_rounding(maps), *_gate_failed(sanity)),
     )
 
 
-def _insane(sanity: Sanity) -> tuple[str, ...]:
-    return (sanity.words,) if sanity.passed is False else ()
+def _gate_failed(sanity: Sanity) -> tuple[str, ...]:
+    return (sanity.warning,) if sanity.warning else ()
 
 
 def _rounding(maps: MapStore) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ from torch import nn
 
 @torch.no_grad()
 def with_centred_head(network: nn.Module) -> nn.Module:
-    """A copy whose last linear layer has rows, and biases, of mean 0 over the classes; another head stays as it is.
+    """A copy of a timm network whose linear head has rows, and biases, of mean 0 over the classes.
+
+    Another kind of head stays as it is.
 
     softmax(z) = softmax(z - mean(z)): what all rows have in common changes no probability, and no loss here sees it.
     The optimizer lets it drift all the same. But a map of one logit (Grad-CAM) shows it, in every class alike: a
@@ -22,5 +24,6 @@ def with_centred_head(network: nn.Module) -> nn.Module:
     if isinstance(head, nn.Linear):
         for values in (head.weight, head.bias):
             if values is not None:
-                values.copy_(values.double() - values.double().mean(dim=0, keepdim=True))
+                exact = values.cpu().double()  # not every device knows float64
+                values.copy_(exact - exact.mean(dim=0, keepdim=True))
     return network

@@ -18,8 +18,7 @@ from melascope.evaluation.record import EVALUATION_FILE, Evaluation
 from melascope.files import read_json
 from melascope.report.document import Gap
 from melascope.report.traces import Traces
-from melascope.tables.map_scores import FILE as MAP_TESTS_FILE
-from melascope.tables.map_scores import MapTests
+from melascope.tables.map_scores import TESTS_FILE, MapTests
 from melascope.tables.predictions import Predictions
 from melascope.tables.runs import CheckpointCard, RunDirectory, read_card
 
@@ -182,7 +181,7 @@ def _likeness(run: RunDirectory, point: OperatingPoint) -> dict[str, Any] | Gap:
 
 def _map_tests(run: RunDirectory, point: OperatingPoint) -> MapTests | Gap:
     gap = Gap("What the maps are worth", "melascope explain RUN --test")
-    if not (run.map_tests / MAP_TESTS_FILE).is_file():
+    if not (run.map_tests / TESTS_FILE).is_file():
         return gap
     try:
         tests = MapTests.read(run.map_tests)

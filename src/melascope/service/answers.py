@@ -69,6 +69,7 @@ class MapsAnswer(Strict):
     method: str
     layer: str
     unit: str
+    sanity: str = Field(description="What the sanity gate said of maps like these.")
     scale: float = Field(description="Largest positive value of the seven maps; 0 where there is none.")
     contrasted_class: str = Field(description="Beside which melanoma is looked at: the first answer that is another.")
     cells: dict[str, Any] = Field(description="Where the middle of each cell lies on the picture, in even cells.")
@@ -149,6 +150,7 @@ def _maps(answerer: Answerer, found: Classified) -> MapsAnswer:
         method=looker.method,
         layer=looker.layer,
         unit=looker.unit,
+        sanity=answerer.sanity.words,
         scale=found.scale,
         contrasted_class=found.contrasted_class,
         cells=looker.places.as_json(),

@@ -111,6 +111,7 @@ _MAPS = {
     "method": "gradcam",
     "layer": "layer4",
     "unit": "logits",
+    "sanity": "The sanity gate was not asked about these maps.",
     "scale": 1.5,
     "contrasted_class": "nv",
     "cells": {"offset_y_x": [-0.5, -0.5], "pitch_y_x": [1.0, 1.0], "source": "middle of the receptive field"},
@@ -140,7 +141,7 @@ _CARD = {
         "n_target_images": 20,
         "n_target_images_refused": 1,
     },
-    "maps": {"method": "gradcam", "layer": "layer4", "unit": "logits"},
+    "maps": {name: _MAPS[name] for name in ("method", "layer", "unit", "sanity")},
     "card": [{"title": "Intended use", "text": "Research on what a classifier misses."}],
     "not_described": "",
 }

@@ -131,6 +131,7 @@ class Service:
         headers = {
             "x-melascope-notice": RESEARCH_ONLY,
             "x-melascope-class": name,
+            "x-melascope-map-sanity": self.answerer.sanity.in_a_word,
             "x-melascope-scale": f"{seen.scale:.6g}",
             "x-melascope-p-target": f"{seen.p_target:.6g}",
             "x-melascope-called": str(seen.called).lower(),

@@ -98,7 +98,7 @@ def audit_run(
         maps,
         table,
         run=run.name,
-        sanity=explainer.sanity,
+        sanity=explainer.maker.sanity,
         backbone=explainer.card.backbone,
         headline=headline,
     )

@@ -93,7 +93,7 @@ class Explained:
     places : where their cells lie on the picture
     mask_source : where the mask comes from, see `explain.segment`
     unlike : whether the picture lies beyond the run's limit of likeness
-    insane : whether maps like these failed the sanity gate
+    map_warning : what must stand on the maps themselves, where the sanity gate failed
     """
 
     image_id: str
@@ -108,7 +108,7 @@ class Explained:
     places: CellPlaces = UNKNOWN
     mask_source: str = FROM_DATA_SET
     unlike: bool = False
-    insane: bool = False
+    map_warning: str = ""
 
     def map_of(self, name: str) -> np.ndarray:
         """(map_height, map_width) of one class."""
@@ -131,13 +131,8 @@ def panel(one: Explained) -> np.ndarray:
         places=one.places,
         mask=one.mask if one.mask.any() else None,
         mask_source=_outline(one),
-        notes=_doubts(one),
+        warning=one.map_warning,
     )
-
-
-def _doubts(one: Explained) -> list[str]:
-    """What must stand on the picture itself, which travels alone."""
-    return ["SANITY GATE FAILED: read nothing into these maps"] if one.insane else []
 
 
 def _outline(one: Explained) -> str:
@@ -156,7 +151,7 @@ def requested_panel(one: Explained, store: MapStore, request: MapRequest) -> np.
     """The picture beside what was asked for: one class, two sides of a contrast, or a method's one map for all."""
     maps, labels = _requested_maps(one, store, request)
     scale = shared_scale(np.stack(list(maps.values())) if request.against or not store.per_class else one.maps)
-    notes = [*_doubts(one), f"{store.method} at {store.layer}"]
+    notes = [f"{store.method} at {store.layer}"]
     notes += [] if store.signed else ["the method leaves out evidence against"]
     notes += [] if store.precision == "float32" else [f"{store.precision}: for pictures only"]
     return compose_panel(
@@ -170,6 +165,7 @@ def requested_panel(one: Explained, store: MapStore, request: MapRequest) -> np.
         labels=labels,
         unit=store.unit,
         notes=notes,
+        warning=one.map_warning,
     )
 
 

@@ -19,12 +19,11 @@ from melascope.files import MANIFEST, make_folder, sha256_file, write_json
 from melascope.gallery.pictures import file_stems
 from melascope.stages.asking import lesion_of
 from melascope.stages.explained import Explained, MapRequest, describe, panel, requested_panel
-from melascope.stages.map_makers import BATCH, map_maker
+from melascope.stages.map_makers import BATCH, MapMaker, map_maker
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import load_image, with_known_facts
 from melascope.tables.lesions import LesionTable
 from melascope.tables.likeness import LikenessStore
-from melascope.tables.map_scores import Sanity
 from melascope.tables.maps import MapStore, write_map_batches
 from melascope.tables.probabilities import probabilities_from_logits
 from melascope.tables.runs import CheckpointCard, RunDirectory
@@ -50,8 +49,6 @@ class Explainer:
         self.point = OperatingPoint.read(run.operating_point) if run.operating_point.is_file() else None
         store = LikenessStore.read_if_of(run.likeness, self.card.weights_sha256, RULE)
         self.likeness = Likeness.of(store) if store else None
-        about = self.maker.about
-        self.sanity = Sanity.of(run, self.card.weights_sha256, method=about["method"], layer=about["layer"])
 
     def maps(self, images: list[np.ndarray], image_ids: np.ndarray) -> MapStore:
         """Maps of images of any size, each stretched to what the model sees."""
@@ -90,7 +87,7 @@ class Explainer:
                         classes=store.classes,
                         places=store.places,
                         unlike=bool(unlike[index]),
-                        insane=self.sanity.passed is False,
+                        map_warning=self.maker.sanity.warning,
                     )
                     for index, row in enumerate(rows)
                 ],
@@ -126,7 +123,7 @@ def explain_images(
             where="--against",
             fix="use gradcam, hirescam, integrated_gradients, smoothgrad or occlusion",
         )
-    reporter.say(explainer.sanity.words)
+    reporter.say(explainer.maker.sanity.words)
     out = make_folder(Path(out))
     (out / MANIFEST).unlink(missing_ok=True)  # it would speak of the files before
     stems = file_stems(table.image_id)  # an id from somebody's table may hold `/` or `..`
@@ -145,15 +142,15 @@ def explain_images(
 
     with reporter.bar("explaining") as advance:
         written.append(write_map_batches(out / "maps.npz", drawn(), len(table)))
-    write_map_manifest(out, written, explainer)
+    write_map_manifest(out, written, run, explainer.maker)
     return lines
 
 
-def write_map_manifest(out: Path, written: list[Path], explainer: Explainer) -> Path:
+def write_map_manifest(out: Path, written: list[Path], run: RunDirectory, maker: MapMaker) -> Path:
     """What the maps are and which files hold them, with size and SHA-256; it marks that all is there."""
     files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(written)}
-    maker, facts = explainer.maker, {"run": explainer.run.name, "engine": explainer.maker.engine}
-    facts |= {**maker.about, "sanity": explainer.sanity.words, "cells": maker.places.as_json(), "files": files}
+    facts = {"run": run.name, "engine": maker.engine, **maker.about, "sanity": maker.sanity.as_json()}
+    facts |= {"cells": maker.places.as_json(), "files": files}
     return write_json(out / MANIFEST, facts)
 
 
@@ -190,7 +187,7 @@ def explain_one(
     return [
         *describe(one, explainer.point),
         f"Map: {store.method} of {CLASSES[column]} at {store.layer}, {width}×{height} cells{evidence}",
-        explainer.sanity.words,
+        explainer.maker.sanity.words,
         f"Overlay: {picture}",
     ]
 

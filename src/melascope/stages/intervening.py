@@ -99,6 +99,7 @@ def intervene_on_cases(
         raise ExplainError(f"None of {len(table)} pictures could be edited.", where=table.root, expected=lines[-1])
     for ending in ("csv", "parquet"):
         write_rows(out / f"interventions.{ending}", rows)
+    lines.append(f"Hot spots are those of the maps. {maker.sanity.words}")
     facts = _facts(run, maker, ask, table) | {"controls": controls, "seed": seed, "sentences": lines}
     write_json(out / "interventions.json", facts)
     write_manifest(out, run=run.name, source=table.source)

@@ -14,6 +14,7 @@ from melascope.errors import ExportError
 from melascope.inference.session import Session
 from melascope.stages.engines import ENGINES, present_graph, torch_instead
 from melascope.tables.cell_places import CellPlaces
+from melascope.tables.map_scores import Sanity
 from melascope.tables.maps import MapStore
 from melascope.tables.runs import CheckpointCard, RunDirectory
 
@@ -33,6 +34,7 @@ class MapMaker:
     card : input size, temperature, digest of the weights
     places : where the maps' cells lie on a picture
     about : what a manifest says of the maps: method, paper, layer, path, unit, resolution, signed, per_class, precision
+    sanity : what the sanity gate said of such maps
     logits : (n, height, width, 3) uint8, resized -> (n, 7) raw logits
     make : such pixels and an id for each -> maps
     """
@@ -41,6 +43,7 @@ class MapMaker:
     card: CheckpointCard
     places: CellPlaces
     about: dict[str, Any]
+    sanity: Sanity
     logits: Callable[[np.ndarray], np.ndarray]
     make: Callable[[np.ndarray, Sequence[str]], MapStore]
 
@@ -96,8 +99,9 @@ def _of_graph(run: RunDirectory, session: Session, columns: Sequence[int] | None
     facts = {"method": about.method, "paper": PAPERS[about.method], "layer": about.layer}
     facts |= {"path": f"{about.path}, in {Path(session.path).name}", "unit": about.unit, "resolution": about.resolution}
     facts |= {"signed": True, "per_class": True, "precision": session.card.precision}
-    places = CellPlaces.from_json(about.places)
-    return MapMaker(session.path.name, session.card.checkpoint, places, facts, session.logits, make)
+    places, card = CellPlaces.from_json(about.places), session.card.checkpoint
+    sanity = Sanity.of(run, card.weights_sha256, method=about.method, layer=about.layer)
+    return MapMaker(session.path.name, card, places, facts, sanity, session.logits, make)
 
 
 def _of_network(run: RunDirectory, method: str, layer: str, fast: bool, columns: Sequence[int] | None) -> MapMaker:
@@ -117,4 +121,5 @@ def _of_network(run: RunDirectory, method: str, layer: str, fast: bool, columns:
     facts = {"method": engine.method, "paper": rule.paper, "layer": engine.layer, "path": engine.path}
     facts |= {"unit": rule.unit, "resolution": rule.resolution, "signed": rule.signed, "per_class": rule.per_class}
     facts |= {"precision": engine.precision}
-    return MapMaker("torch", card, engine.places(*size), facts, classifier.logits, make)
+    sanity = Sanity.of(run, card.weights_sha256, method=engine.method, layer=engine.layer)
+    return MapMaker("torch", card, engine.places(*size), facts, sanity, classifier.logits, make)

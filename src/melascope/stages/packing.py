@@ -95,7 +95,7 @@ def pack_run(run: RunDirectory, out: Path, reporter: Reporter, *, data: Path | N
     """Write a folder that every command takes as RUN: one graph, figures, and no image, weights file or path.
 
     The graph keeps its weights in half precision. All images are scored again through it, and judged at the frozen
-    threshold, so that predictions and figures in the folder are those of this very file.
+    threshold, so that predictions and figures in the folder are those of this very file. Tests of maps are copied.
 
     Parameters
     ----------
@@ -216,10 +216,11 @@ def _write_model(job: _Job, made: RunDirectory) -> None:
 
 
 def _tell_tests(job: _Job, made: RunDirectory) -> None:
-    """What was found of these very maps, in short; half precision changes them by less than a cell's last digits."""
+    """What was found of the maps, in short, before weights were rounded; `_cost` tells what that changes of a map."""
     about, weights = job.halved.card.maps, job.run.card().weights_sha256
     if about and Sanity.of(job.run, weights, method=about.method, layer=about.layer).passed is not None:
-        MapTests.read(job.run.map_tests).in_short().write(make_folder(made.map_tests))
+        tests = MapTests.read(job.run.map_tests).in_short()
+        replace(tests, facts=tests.facts | {"precision": "float32"}).write(make_folder(made.map_tests))
 
 
 def _without_path(recipe: Recipe) -> Recipe:

@@ -16,11 +16,8 @@ from melascope.tables.results import Estimate, Figure, NotApplicable, figure_fro
 from melascope.tables.runs import RunDirectory
 
 SCHEMA_VERSION = 1
-FILE = "map_tests.json"
-ABOUT = ("checkpoint_sha256", "method", "layer")
-"""Facts that tell whose maps were tested."""
-
-READ_NOTHING = "Read nothing into them."
+TESTS_FILE = "map_tests.json"
+READ_NOTHING = "Read nothing into these maps."
 
 COLUMNS = ("test", "figure", "map_of", "group", "against", "value", "low", "high", "n", "n_lesions", "not_applicable")
 
@@ -82,6 +79,23 @@ class MapTests:
         """Whether every condition of the gate holds; a gate without conditions is not passed."""
         return bool(self.gate) and all(check.passed for check in self.gate)
 
+    def are_of(self, checkpoint_sha256: str, method: str, layer: str) -> bool:
+        """Whether these very maps were tested."""
+        asked = {"checkpoint_sha256": checkpoint_sha256, "method": method, "layer": layer}
+        return all(self.facts.get(name) == value for name, value in asked.items())
+
+    @property
+    def headline(self) -> str:
+        """Whether the gate was passed, and what follows."""
+        if self.passed:
+            return "Sanity gate passed: the maps change when the network is randomised."
+        return f"SANITY GATE FAILED: the maps do not hang on what the network has learnt. {READ_NOTHING}"
+
+    @property
+    def verdict(self) -> str:
+        """The headline, and what each condition of the gate found."""
+        return self.headline + "".join(f" {check.name}: {check.found} ({check.expected})." for check in self.gate)
+
     def of(self, test: str, name: str, *, map_of: str = "predicted", group: str = "all", against: str = "") -> Figure:
         """One figure; `KeyError` where it was not asked."""
         for one in self.figures:
@@ -105,15 +119,15 @@ class MapTests:
             "passed": self.passed,
             "figures": [{**_named(one), "figure": one.figure.as_json()} for one in self.figures],
         }
-        return write_json(folder / FILE, content)
+        return write_json(folder / TESTS_FILE, content)
 
     @classmethod
     def read(cls, folder: Path) -> MapTests:
         """Read what `write` wrote; anything else is a `RunError`."""
-        path = Path(folder) / FILE
+        path = Path(folder) / TESTS_FILE
         content = read_json(path)
         try:
-            if content["schema_version"] != SCHEMA_VERSION:
+            if content["schema_version"] != SCHEMA_VERSION or not isinstance(content["facts"], dict):
                 raise ValueError(f"schema {content['schema_version']}")
             figures = tuple(
                 MapFigure(**{**one, "figure": figure_from_json(one["figure"])}) for one in content["figures"]
@@ -135,7 +149,7 @@ class Sanity:
     Parameters
     ----------
     passed : None where these maps were never tested
-    words : the same in a sentence, with what was found
+    words : the same in sentences, with what was found
     """
 
     passed: bool | None
@@ -144,21 +158,31 @@ class Sanity:
     @classmethod
     def of(cls, run: RunDirectory, checkpoint_sha256: str, *, method: str, layer: str) -> Sanity:
         """Of the maps that one method makes of a run's weights at a layer; tests of other maps say nothing of them."""
-        if not (run.map_tests / FILE).is_file():
+        if not (run.map_tests / TESTS_FILE).is_file():
             return UNTESTED
         try:
             tests = MapTests.read(run.map_tests)
         except RunError as error:
-            return cls(None, error.found)
-        if tuple(tests.facts.get(name) for name in ABOUT) != (checkpoint_sha256, method, layer):
-            return UNTESTED
-        found = "; ".join(f"{check.name}: {check.found}, {check.expected}" for check in tests.gate)
-        if tests.passed:
-            return cls(True, f"Sanity gate passed: the maps change when the network is randomised ({found}).")
-        return cls(False, f"SANITY GATE FAILED ({found}): the maps do not hang on what was learnt. {READ_NOTHING}")
+            return cls(None, f"{UNTESTED.words} Their tests cannot be read: {error.found}")
+        if tests.are_of(checkpoint_sha256, method, layer) and tests.gate:
+            return cls(tests.passed, tests.verdict)
+        return UNTESTED
+
+    @property
+    def in_a_word(self) -> str:
+        """passed, failed or untested."""
+        return {True: "passed", False: "failed", None: "untested"}[self.passed]
+
+    def as_json(self) -> dict[str, str]:
+        return {"gate": self.in_a_word, "words": self.words}
+
+    @property
+    def warning(self) -> str:
+        """What must stand on a map itself, in few words; empty unless the gate failed."""
+        return f"SANITY GATE FAILED. {READ_NOTHING}" if self.passed is False else ""
 
 
-UNTESTED = Sanity(None, "The sanity gate was not asked about these maps (melascope explain RUN --test).")
+UNTESTED = Sanity(None, "The sanity gate was not asked about these maps.")
 
 
 def csv_of(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
