@@ -123,7 +123,7 @@ def explain_images(
             where="--against",
             fix="use gradcam, hirescam, integrated_gradients, smoothgrad or occlusion",
         )
-    reporter.say(explainer.maker.sanity.words)
+    reporter.say(explainer.maker.sanity.headline)
     out = make_folder(Path(out))
     (out / MANIFEST).unlink(missing_ok=True)  # it would speak of the files before
     stems = file_stems(table.image_id)  # an id from somebody's table may hold `/` or `..`
@@ -187,7 +187,7 @@ def explain_one(
     return [
         *describe(one, explainer.point),
         f"Map: {store.method} of {CLASSES[column]} at {store.layer}, {width}×{height} cells{evidence}",
-        explainer.maker.sanity.words,
+        explainer.maker.sanity.headline,
         f"Overlay: {picture}",
     ]
 

@@ -92,9 +92,9 @@ class MapTests:
         return f"SANITY GATE FAILED: the maps do not hang on what the network has learnt. {READ_NOTHING}"
 
     @property
-    def verdict(self) -> str:
-        """The headline, and what each condition of the gate found."""
-        return self.headline + "".join(f" {check.name}: {check.found} ({check.expected})." for check in self.gate)
+    def found(self) -> str:
+        """What each condition of the gate found."""
+        return "; ".join(f"{check.name}: {check.found} ({check.expected})" for check in self.gate) + "."
 
     def of(self, test: str, name: str, *, map_of: str = "predicted", group: str = "all", against: str = "") -> Figure:
         """One figure; `KeyError` where it was not asked."""
@@ -149,11 +149,13 @@ class Sanity:
     Parameters
     ----------
     passed : None where these maps were never tested
-    words : the same in sentences, with what was found
+    headline : the same in a sentence
+    found : what each condition of the gate found
     """
 
     passed: bool | None
-    words: str
+    headline: str
+    found: str = ""
 
     @classmethod
     def of(cls, run: RunDirectory, checkpoint_sha256: str, *, method: str, layer: str) -> Sanity:
@@ -163,10 +165,14 @@ class Sanity:
         try:
             tests = MapTests.read(run.map_tests)
         except RunError as error:
-            return cls(None, f"{UNTESTED.words} Their tests cannot be read: {error.found}")
+            return cls(None, f"{UNTESTED.headline} Their tests cannot be read: {error.found}")
         if tests.are_of(checkpoint_sha256, method, layer) and tests.gate:
-            return cls(tests.passed, tests.verdict)
+            return cls(tests.passed, tests.headline, tests.found)
         return UNTESTED
+
+    @property
+    def words(self) -> str:
+        return f"{self.headline} {self.found}".strip()
 
     @property
     def in_a_word(self) -> str:
