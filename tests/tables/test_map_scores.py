@@ -53,7 +53,7 @@ def test_whoever_looks_at_a_map_is_told_what_the_gate_found(tmp_path, passed, wo
     gate = (GateCheck("whole network random", "+0.05", "within 0.2", True), GateCheck("labels", "+0.3", "", passed))
     MapTests(ABOUT, FIGURES, gate).write(tmp_path / "map_tests")
     found = _told(tmp_path)
-    assert found.passed is passed and found.words.startswith(word) and "whole network random: +0.05" in found.words
+    assert found.passed is passed and found.words.startswith(word) and "whole network random, +0.05" in found.words
     assert (READ_NOTHING in found.words) is not passed
 
 

@@ -94,7 +94,7 @@ class MapTests:
     @property
     def found(self) -> str:
         """What each condition of the gate found."""
-        return "; ".join(f"{check.name}: {check.found} ({check.expected})" for check in self.gate) + "."
+        return "Found: " + "; ".join(f"{one.name}, {one.found} ({one.expected})" for one in self.gate) + "."
 
     def of(self, test: str, name: str, *, map_of: str = "predicted", group: str = "all", against: str = "") -> Figure:
         """One figure; `KeyError` where it was not asked."""
