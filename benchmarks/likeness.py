@@ -25,6 +25,7 @@ from melascope.data.sources.phantom.lesions import images
 from melascope.data.sources.phantom.render import render
 from melascope.evaluation.likeness import KEPT, Likeness, conformal_limit, neighbour_distance
 from melascope.stages.answering import Answerer
+from melascope.stages.data import folder_of
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import load_image
 from melascope.tables.lesions import LesionTable
@@ -78,12 +79,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--cache", type=Path, required=True, help="where pip leaves the packages with pictures")
+    parser.add_argument("--data", type=Path, help="the data set's folder, where it has moved; needed for a packed run")
     parser.add_argument("--methods", action="store_true", help="measure the rivals too")
     arguments = parser.parse_args()
     run = RunDirectory.open(arguments.run)
     answerer, facts = Answerer.open(run, Reporter()), run.read_facts()
     card = answerer.looker.card
-    table = read_dataset(Path(facts["data"]), facts["source"])
+    table = read_dataset(folder_of(facts, arguments.data), facts["source"])
     known = Predictions.read(run.predictions)
 
     def resized(pictures: list[np.ndarray]) -> np.ndarray:
