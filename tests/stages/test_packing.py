@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from melascope.app.pages import page_html
 from melascope.config import read_recipe, recipe_toml
@@ -26,7 +28,7 @@ from melascope.stages.packing import Packed, pack_run
 from melascope.stages.reporting import Reporter
 from melascope.stages.scoring import read_images
 from melascope.tables.likeness import LikenessStore
-from melascope.tables.map_scores import GateCheck, MapTests
+from melascope.tables.map_scores import UNTESTED, GateCheck, MapTests
 from melascope.tables.predictions import Predictions
 from melascope.tables.runs import RunDirectory
 
@@ -102,7 +104,13 @@ def test_what_the_gate_found_travels_with_the_maps(place, run, packed, tmp_path)
     assert {one.group for one in tests.figures if one.test != "sanity"} == {"all"} and not tests.passed
     assert "whole network random" in (packed.root / "MODEL_CARD.md").read_text()
     table = read_images(place / "phantom").subset(np.arange(1))
-    explain_images(made, table, tmp_path, Reporter.silent())
+    said = io.StringIO()
+    explain_images(made, table, tmp_path, Reporter(Console(file=said)))
+    assert tests.headline in said.getvalue()
+    (made.map_tests / "map_tests.json").rename(tmp_path / "aside")
+    explain_images(made, table, tmp_path / "untested", Reporter(Console(file=said)))
+    (tmp_path / "aside").rename(made.map_tests / "map_tests.json")
+    assert UNTESTED.headline in said.getvalue() and "--test" not in said.getvalue(), "a pack cannot be tested"
     assert read_json(tmp_path / "manifest.json")["sanity"]["gate"] == "failed"
     ((one,), _) = next(Explainer(made).explain(table))
     changed = (panel(one) != panel(replace(one, map_warning=""))).any(axis=(0, 2)).reshape(-1)

@@ -123,7 +123,7 @@ def explain_images(
             where="--against",
             fix="use gradcam, hirescam, integrated_gradients, smoothgrad or occlusion",
         )
-    reporter.say(explainer.maker.sanity.headline)
+    reporter.say(_sanity_in_a_line(explainer, request.method))
     out = make_folder(Path(out))
     (out / MANIFEST).unlink(missing_ok=True)  # it would speak of the files before
     stems = file_stems(table.image_id)  # an id from somebody's table may hold `/` or `..`
@@ -144,6 +144,14 @@ def explain_images(
         written.append(write_map_batches(out / "maps.npz", drawn(), len(table)))
     write_map_manifest(out, written, run, explainer.maker)
     return lines
+
+
+def _sanity_in_a_line(explainer: Explainer, method: str) -> str:
+    """What the sanity gate said, or how it is asked; of a pack it cannot be: it has no weights to make random."""
+    sanity, run = explainer.maker.sanity, explainer.run
+    if sanity.passed is not None or not run.has_weights():
+        return sanity.headline
+    return f"{sanity.headline} Ask it: melascope explain {run.root} --test --method {method}"
 
 
 def write_map_manifest(out: Path, written: list[Path], run: RunDirectory, maker: MapMaker) -> Path:
