@@ -86,7 +86,7 @@ def ours(trainer: Trainer) -> None:
     trainer.state.step_in_epoch = 0
     for rows in trainer._remaining_batches():
         trainer._step(rows)
-    trainer.state.epoch += 1
+    trainer.state.epoch = (trainer.state.epoch + 1) % trainer.recipe.train.epochs  # of any number of rounds
 
 
 def limit(trainer: Trainer) -> None:
