@@ -110,6 +110,9 @@ def test_what_the_gate_found_travels_with_the_maps(place, run, packed, tmp_path)
     (made.map_tests / "map_tests.json").rename(tmp_path / "aside")
     explain_images(made, table, tmp_path / "untested", Reporter(Console(file=said)))
     (tmp_path / "aside").rename(made.map_tests / "map_tests.json")
+    with pytest.raises(RunError, match="packed"):
+        map_tests.run_map_tests(made, Reporter.silent())
+    assert not (made.map_tests / "parts").exists()
     assert UNTESTED.headline in said.getvalue() and "--test" not in said.getvalue(), "a pack cannot be tested"
     assert read_json(tmp_path / "manifest.json")["sanity"]["gate"] == "failed"
     ((one,), _) = next(Explainer(made).explain(table))

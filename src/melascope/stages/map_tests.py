@@ -111,6 +111,12 @@ def run_map_tests(
         raise ExplainError(f"Maps are not tested on {split!r}.", where="--split", expected=" or ".join(HELD_OUT))
     if images < 1:
         raise ExplainError(f"{images} images.", where="--images", expected="at least 1")
+    if not run.has_weights():
+        raise RunError(
+            "This run was packed: it has a graph and no weights, which the sanity test makes random.",
+            where=run.root,
+            fix="test the run that was packed, and pack it again: a pack takes the tests with it",
+        )
     out = make_folder(Path(out or run.map_tests))
     tester = _Tester(run, reporter, method, make_folder(out / "parts"))
     held = tester.held(split, data, segmenter)
