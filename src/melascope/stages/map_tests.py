@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from melascope.data.pixels import resize_image
+from melascope.data.pixels import resize_image, resize_mask
 from melascope.data.sources import read_dataset
 from melascope.errors import ExplainError, RunError
 from melascope.evaluation.operating_point import OperatingPoint, is_target
@@ -292,7 +292,8 @@ class _Tester:
     def _case(self, held: Held, store: MapStore, known: Images, row: int) -> faithfulness.Case:
         column, image_id = int(known.predicted[row]), held.predictions.image_id[row]
         key = [int(sha256_bytes(image_id.encode())[:12], 16)]
-        mask = _nearest(held.masks[row], *self.size)
+        height, width = self.size
+        mask = resize_mask(held.masks[row], width, height)
         return faithfulness.Case(held.pixels[row], store.maps[row, column], mask, column, key, store.places)
 
     def _maps_of(self, engine: MapEngine, pixels: np.ndarray, ids: list[str], progress=None) -> MapStore:
@@ -378,12 +379,6 @@ def _known(held: Held, store: MapStore, run: RunDirectory) -> Images:
         sought, called = is_target(predictions.labels, point.target), point.is_positive(predictions.probabilities)
         missed, caught, target = sought & ~called, sought & called, "+".join(point.target)
     return Images(predictions.lesion_key, predictions.dx, store.logits.argmax(axis=1), missed, caught, target)
-
-
-def _nearest(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    rows = (np.arange(height) * 2 + 1) * mask.shape[0] // (2 * height)
-    columns = (np.arange(width) * 2 + 1) * mask.shape[1] // (2 * width)
-    return mask[np.ix_(rows, columns)]
 
 
 def _facts_of_images(held: Held, known: Images) -> list[dict]:
